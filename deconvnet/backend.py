@@ -1,0 +1,155 @@
+"""NumPy or CuPy, decided by the arrays passed in; the only file that knows CuPy may be absent.
+
+Everything else in the package asks `array_module` for the namespace of its inputs and calls the
+Fourier transforms below. Half spectra have the shape ``(..., H, W//2 + 1)``.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+
+import numpy as np
+import scipy.fft
+
+from deconvnet.errors import DeconvnetError
+
+try:
+    import cupy
+except ImportError:  # the CPU needs no CuPy
+    cupy = None
+
+__all__ = [
+    "array_module",
+    "gpu_available",
+    "irfft2",
+    "irfft2_backward",
+    "resolve_device",
+    "rfft2",
+    "rfft2_backward",
+    "thread_count",
+    "to_device",
+    "to_host",
+]
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def array_module(*arrays):
+    """Namespace (`numpy` or `cupy`) of the arrays; `None` entries are ignored.
+
+    Raises
+    ------
+    TypeError
+        If NumPy and CuPy arrays are mixed: nothing moves between devices silently.
+    """
+    if cupy is None:
+        return np
+    on_gpu = [isinstance(a, cupy.ndarray) for a in arrays if a is not None]
+    if any(on_gpu):
+        if not all(on_gpu):
+            raise TypeError("NumPy and CuPy arrays are mixed; move them with to_device or to_host first")
+        return cupy
+    return np
+
+
+@functools.cache
+def gpu_available():
+    """Whether CuPy is installed *and* a CUDA device answers."""
+    if cupy is None:
+        return False
+    try:
+        return cupy.cuda.runtime.getDeviceCount() > 0
+    except cupy.cuda.runtime.CUDARuntimeError:
+        return False
+
+
+def resolve_device(device="auto"):
+    """``"cpu"`` or ``"cuda"`` for the wish ``"auto"``, ``"cpu"`` or ``"cuda"``.
+
+    Raises
+    ------
+    DeconvnetError
+        If the name is unknown, or ``"cuda"`` is wished for and CuPy or the device is missing.
+    """
+    if device not in DEVICES:
+        raise DeconvnetError(f"unknown device {device!r}: use one of {', '.join(DEVICES)}")
+    if device == "auto":
+        return "cuda" if gpu_available() else "cpu"
+    if device == "cuda" and cupy is None:
+        raise DeconvnetError(
+            "device 'cuda' needs CuPy: install the extra for your CUDA version, "
+            "pip install 'deconvnet[cuda12]' or 'deconvnet[cuda13]'"
+        )
+    if device == "cuda" and not gpu_available():
+        raise DeconvnetError("device 'cuda' needs an NVIDIA GPU and its driver, and none answers: use --device cpu")
+    return device
+
+
+def to_device(array, device):
+    """The array on ``"cpu"`` or ``"cuda"``; dtype and values unchanged."""
+    if device == "cuda":
+        return cupy.asarray(array)
+    return to_host(array)
+
+
+def to_host(array):
+    """The array as a NumPy array."""
+    if cupy is not None and isinstance(array, cupy.ndarray):
+        return cupy.asnumpy(array)
+    return np.asarray(array)
+
+
+def thread_count():
+    """CPU threads to use: ``OMP_NUM_THREADS`` if set, else the processors this process may run on."""
+    wish = os.environ.get("OMP_NUM_THREADS", "")
+    if wish.isdigit() and int(wish) > 0:
+        return int(wish)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def rfft2(x):
+    """Unnormalised 2-D DFT of real ``x (..., H, W)``: complex ``(..., H, W//2 + 1)``."""
+    xp = array_module(x)
+    if xp is np:
+        return scipy.fft.rfft2(x, workers=thread_count())
+    return xp.fft.rfft2(x)
+
+
+def irfft2(x_hat, shape):
+    """Inverse of `rfft2` (scaled by 1/(H·W)) to real ``(..., H, W)`` with ``shape = (H, W)``."""
+    xp = array_module(x_hat)
+    if xp is np:
+        return scipy.fft.irfft2(x_hat, s=shape, workers=thread_count())
+    return xp.fft.irfft2(x_hat, s=shape)
+
+
+def _column_counts(xp, width, dtype):
+    """How often each half-spectrum column occurs in the full spectrum: 1 or 2."""
+    counts = xp.full(width // 2 + 1, 2, dtype=dtype)
+    counts[0] = 1
+    if width % 2 == 0:
+        counts[-1] = 1
+    return counts
+
+
+def rfft2_backward(dx_hat, shape):
+    """Adjoint of `rfft2`: gradient of the real input from ``dx_hat = ∂L/∂Re + i ∂L/∂Im``.
+
+    Notes
+    -----
+    ``H·W·irfft2`` of the gradient with its interior columns halved: the inverse transform counts
+    these twice, the forward transform produced them once.
+    """
+    xp = array_module(dx_hat)
+    height, width = shape
+    scale = height * width / _column_counts(xp, width, dx_hat.real.dtype)
+    return irfft2(dx_hat * scale, shape)
+
+
+def irfft2_backward(dx):
+    """Adjoint of `irfft2`: gradient of the half spectrum, ``∂L/∂Re + i ∂L/∂Im``."""
+    xp = array_module(dx)
+    height, width = dx.shape[-2:]
+    scale = _column_counts(xp, width, dx.dtype) / (height * width)
+    return rfft2(dx) * scale

@@ -1,0 +1,126 @@
+"""`Parameter` and `Layer`: what every layer and network is made of.
+
+A layer is thin: it owns parameters and says which arrays its backward needs. The mathematics is in
+the pure pair ``f`` / ``f_backward`` above it. The state of a *call* lives in the cache that
+``forward`` returns, never on the layer, so one layer can run on many inputs before any backward.
+"""
+
+from __future__ import annotations
+
+from deconvnet.backend import array_module, to_device
+
+__all__ = ["Layer", "Parameter"]
+
+
+class Parameter:
+    """A learned array and its accumulated gradient.
+
+    Parameters
+    ----------
+    value : array
+        Initial value, NumPy or CuPy, float32 or float64.
+
+    Attributes
+    ----------
+    value, grad : array
+        Same shape, dtype and device. ``backward`` *adds* into ``grad``.
+    """
+
+    __slots__ = ("grad", "value")
+
+    def __init__(self, value):
+        self.value = array_module(value).asarray(value)
+        self.grad = array_module(value).zeros_like(self.value)
+
+    def __repr__(self):
+        return f"Parameter(shape={self.value.shape}, dtype={self.value.dtype})"
+
+
+class Layer:
+    """Base of every layer and network.
+
+    Subclasses implement ``forward(*inputs, train=False) -> (output, cache or None)`` and
+    ``backward(doutput, cache) -> gradients of the inputs``. Attributes that are `Parameter`,
+    `Layer` or lists of `Layer` are found by name; fixed arrays that belong to the weights (a
+    whitening, say) are named in ``buffer_names``.
+    """
+
+    buffer_names: tuple[str, ...] = ()
+
+    def _children(self):
+        for name, value in vars(self).items():
+            if isinstance(value, (Parameter, Layer)):
+                yield name, value
+            elif isinstance(value, (list, tuple)):
+                for i, item in enumerate(value):
+                    if isinstance(item, (Parameter, Layer)):
+                        yield f"{name}.{i}", item
+
+    def parameters(self):
+        """Learned parameters of this layer and those inside it: ``{dotted name: Parameter}``."""
+        found = {}
+        for name, child in self._children():
+            if isinstance(child, Parameter):
+                found[name] = child
+            else:
+                found.update({f"{name}.{inner}": p for inner, p in child.parameters().items()})
+        return found
+
+    def _buffers(self):
+        """``(dotted name, owner, attribute)`` of every fixed array saved with the weights."""
+        for name in self.buffer_names:
+            yield name, self, name
+        for prefix, child in self._children():
+            if isinstance(child, Layer):
+                for name, owner, attribute in child._buffers():
+                    yield f"{prefix}.{name}", owner, attribute
+
+    def state(self):
+        """Every array that a file must hold to rebuild the layer: ``{dotted name: array}``."""
+        arrays = {name: p.value for name, p in self.parameters().items()}
+        arrays.update({name: getattr(owner, attribute) for name, owner, attribute in self._buffers()})
+        return arrays
+
+    def load_state(self, arrays):
+        """Take over the arrays of `state`, keeping this layer's dtype and device.
+
+        Raises
+        ------
+        ValueError
+            If a name is missing or too many, or a shape differs.
+        """
+        mine = self.state()
+        if set(mine) != set(arrays):
+            raise ValueError(f"the weights do not fit: names that differ are {sorted(set(mine) ^ set(arrays))[:4]}")
+        for name, old in mine.items():
+            if tuple(old.shape) != tuple(arrays[name].shape):
+                raise ValueError(f"the weights do not fit: {name} is {arrays[name].shape}, expected {old.shape}")
+        owners = {name: (owner, attribute) for name, owner, attribute in self._buffers()}
+        parameters = self.parameters()
+        for name, old in mine.items():
+            new = array_module(old).asarray(arrays[name], dtype=old.dtype)
+            if name in owners:
+                setattr(*owners[name], new)
+            else:
+                parameters[name].value[...] = new
+
+    def zero_grad(self):
+        """Set every gradient to zero."""
+        for p in self.parameters().values():
+            p.grad[...] = 0
+
+    def astype(self, dtype):
+        """Convert parameters, gradients and buffers in place; returns the layer."""
+        for p in self.parameters().values():
+            p.value, p.grad = p.value.astype(dtype), p.grad.astype(dtype)
+        for _, owner, attribute in self._buffers():
+            setattr(owner, attribute, getattr(owner, attribute).astype(dtype))
+        return self
+
+    def to(self, device):
+        """Move parameters, gradients and buffers to ``"cpu"`` or ``"cuda"`` in place; returns the layer."""
+        for p in self.parameters().values():
+            p.value, p.grad = to_device(p.value, device), to_device(p.grad, device)
+        for _, owner, attribute in self._buffers():
+            setattr(owner, attribute, to_device(getattr(owner, attribute), device))
+        return self

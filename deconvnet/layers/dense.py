@@ -1,0 +1,122 @@
+"""Fully connected layers: one row at a time (`Dense`), and across the frames of a burst (`BurstDense`)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deconvnet.layers.base import Layer, Parameter
+
+__all__ = ["BurstDense", "Dense", "burst_dense", "burst_dense_backward", "dense", "dense_backward"]
+
+
+def dense(x, weight, bias):
+    """``x @ weight + bias``.
+
+    Parameters
+    ----------
+    x : array (..., fan_in)
+    weight : array (fan_in, fan_out)
+    bias : array (fan_out,)
+
+    Returns
+    -------
+    array (..., fan_out)
+    """
+    y = x.reshape(-1, x.shape[-1]) @ weight  # one large matrix product, whatever the leading axes
+    y += bias
+    return y.reshape(*x.shape[:-1], weight.shape[1])
+
+
+def dense_backward(dy, x, weight, *, need_dx=True):
+    """Gradients ``(dx, dweight, dbias)`` of `dense`; ``dx`` is None unless needed."""
+    rows, drows = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
+    dx = (drows @ weight.T).reshape(x.shape) if need_dx else None
+    return dx, rows.T @ drows, drows.sum(axis=0)
+
+
+def burst_dense(x, own, pooled, bias):
+    """Permutation-equivariant dense layer over a burst: ``x_i @ own + mean_j(x_j) @ pooled + bias``.
+
+    Parameters
+    ----------
+    x : array (B, N, fan_in)
+        One row per frame, any number N of frames.
+    own, pooled : array (fan_in, fan_out)
+        Weights of the frame's own row and of the mean row of its burst.
+    bias : array (fan_out,)
+
+    Returns
+    -------
+    array (B, N, fan_out)
+
+    Notes
+    -----
+    The mean row is multiplied once per burst, not once per frame, so the layer costs little more
+    than `dense`.
+    """
+    y = dense(x, own, bias)
+    y += (x.mean(axis=1) @ pooled)[:, None, :]
+    return y
+
+
+def burst_dense_backward(dy, x, own, pooled, *, need_dx=True):
+    """Gradients ``(dx, down, dpooled, dbias)`` of `burst_dense`; ``dx`` is None unless needed."""
+    dx, down, dbias = dense_backward(dy, x, own, need_dx=need_dx)
+    dsum = dy.sum(axis=1)  # (B, fan_out)
+    dpooled = x.mean(axis=1).T @ dsum
+    if need_dx:
+        dx += (dsum @ pooled.T)[:, None, :] / x.shape[1]
+    return dx, down, dpooled, dbias
+
+
+def _normal(rng, shape, std, dtype):
+    return (std * rng.standard_normal(shape, dtype=np.float32)).astype(dtype)
+
+
+class Dense(Layer):
+    """Fully connected layer.
+
+    Parameters
+    ----------
+    fan_in, fan_out : int
+    rng : numpy.random.Generator
+        Weights start normal with standard deviation ``gain / sqrt(fan_in)``, the bias at zero.
+    gain : float
+        √2 (He) keeps the variance through a ReLU; 1/√2 is the narrower start of Wieschollek et al.
+        2016's networks; 0 gives a layer that starts as a constant.
+    dtype : numpy dtype
+    """
+
+    def __init__(self, fan_in, fan_out, rng, *, gain=2**0.5, dtype=np.float32):
+        self.weight = Parameter(_normal(rng, (fan_in, fan_out), gain / fan_in**0.5, dtype))
+        self.bias = Parameter(np.zeros(fan_out, dtype=dtype))
+
+    def forward(self, x, *, train=False):
+        return dense(x, self.weight.value, self.bias.value), (x if train else None)
+
+    def backward(self, dy, x, *, need_dx=True):
+        dx, dweight, dbias = dense_backward(dy, x, self.weight.value, need_dx=need_dx)
+        self.weight.grad += dweight
+        self.bias.grad += dbias
+        return dx
+
+
+class BurstDense(Layer):
+    """`burst_dense` as a layer; parameters as for `Dense`."""
+
+    def __init__(self, fan_in, fan_out, rng, *, gain=2**0.5, dtype=np.float32):
+        # The two weights share the variance that one would have had.
+        std = gain / (2 * fan_in) ** 0.5
+        self.own = Parameter(_normal(rng, (fan_in, fan_out), std, dtype))
+        self.pooled = Parameter(_normal(rng, (fan_in, fan_out), std, dtype))
+        self.bias = Parameter(np.zeros(fan_out, dtype=dtype))
+
+    def forward(self, x, *, train=False):
+        return burst_dense(x, self.own.value, self.pooled.value, self.bias.value), (x if train else None)
+
+    def backward(self, dy, x, *, need_dx=True):
+        dx, down, dpooled, dbias = burst_dense_backward(dy, x, self.own.value, self.pooled.value, need_dx=need_dx)
+        self.own.grad += down
+        self.pooled.grad += dpooled
+        self.bias.grad += dbias
+        return dx

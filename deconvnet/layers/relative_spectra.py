@@ -1,0 +1,135 @@
+"""What a burst's spectra say about its PSFs: each frame's ratio to the burst mean, and log powers.
+
+All frames show the same scene, so the ratio of a frame's spectrum to the burst mean's cancels it:
+``Y_i / Ȳ ≈ K_i / K̄``. This is the quotient layer of Schuler et al. 2015 applied across a burst. The
+log powers tell what the ratio cannot: how far the spectra fall below those of sharp photographs.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from deconvnet.backend import array_module
+from deconvnet.kernels.relative_spectra import relative_spectra
+from deconvnet.layers.base import Layer
+from deconvnet.layers.window import hann_window
+
+__all__ = ["RelativeSpectra", "windowed_spectra"]
+
+
+@functools.cache
+def _windowed_dft(window, reach, dtype):
+    """1-D Hann-windowed DFT factors: rows (window, reach+1) for z ≥ 0, columns (2·reach+1, window)."""
+    profile = np.sqrt(np.diag(hann_window(window)))
+    place = np.arange(window)
+    rows = profile[:, None] * np.exp(-2j * np.pi * np.outer(place, np.arange(reach + 1)) / window)
+    columns = profile * np.exp(-2j * np.pi * np.outer(np.arange(-reach, reach + 1), place) / window)
+    return rows.astype(dtype), columns.astype(dtype)
+
+
+@functools.cache
+def _half_plane(reach):
+    """Flat indices into the (2·reach+1, reach+1) grid of one of each conjugate pair, without DC."""
+    zy, zx = np.mgrid[-reach : reach + 1, 0 : reach + 1]
+    return np.flatnonzero(((zx > 0) | (zy > 0)).ravel())
+
+
+def windowed_spectra(x, window, steps, reach):
+    """Low-frequency spectra of Hann windows on a grid of places in each image.
+
+    Parameters
+    ----------
+    x : real array (..., S, S)
+        Images whose mean has been removed.
+    window : int
+        Side of a window.
+    steps : sequence of int
+        Row and column offsets of the windows (all pairs are taken).
+    reach : int
+        Frequencies ``max(|z_y|, |z_x|) <= reach`` are kept.
+
+    Returns
+    -------
+    complex array (..., len(steps)², F)
+        One of each conjugate pair, without DC: ``F = 2·reach·(reach + 1)``.
+
+    Notes
+    -----
+    Pruned DFTs as small matrix products: rows first (shared by all windows in the same columns),
+    then columns; far fewer operations than the full FFT of each window.
+    """
+    xp = array_module(x)
+    dtype = np.complex64 if x.dtype == np.float32 else np.complex128
+    rows, columns = (xp.asarray(a) for a in _windowed_dft(window, reach, dtype))
+    side, count, width = x.shape[-1], len(steps), reach + 1
+    # Row factors of all column offsets side by side: one real product on interleaved parts.
+    factor = xp.zeros((side, count, width), dtype=dtype)
+    for i, step in enumerate(steps):
+        factor[step : step + window, i] = rows
+    flat = factor.reshape(side, -1).view(x.dtype)
+    by_rows = (x.reshape(-1, side) @ flat).view(dtype).reshape(-1, side, count * width)
+    spectra = xp.empty((by_rows.shape[0], count, count, 2 * reach + 1, width), dtype=dtype)
+    for i, step in enumerate(steps):
+        part = xp.matmul(columns, by_rows[:, step : step + window])  # (images, 2·reach+1, count·width)
+        spectra[:, i] = part.reshape(-1, 2 * reach + 1, count, width).transpose(0, 2, 1, 3)
+    spectra = spectra.reshape(-1, count * count, (2 * reach + 1) * width)
+    return spectra[..., xp.asarray(_half_plane(reach))].reshape(*x.shape[:-2], count * count, -1)
+
+
+class RelativeSpectra(Layer):
+    """Features of every frame of a burst for a network that predicts its PSF.
+
+    Parameters
+    ----------
+    window : int
+        Side of a window in pixels.
+    steps : sequence of int
+        Offsets of the windows in the surround, in both directions.
+    reach : int
+        Highest frequency, in cycles per window.
+    dtype : numpy dtype
+
+    Notes
+    -----
+    ``R_i = Σ_w P_iw conj(M_w) / (Σ_w |M_w|² + 0.02·mean + 1e-3)``, P the windows' spectra, M their mean
+    over the frames, clipped to ±4. No gradient flows through the features: they depend on the
+    photographs only.
+    """
+
+    buffer_names = ("shift", "scale")
+    relative_floor, absolute_floor, bound = 0.02, 1e-3, 4.0
+
+    def __init__(self, window, steps, reach, *, dtype=np.float32):
+        self.window, self.steps, self.reach = window, tuple(steps), reach
+        self.frequencies = 2 * reach * (reach + 1)
+        # Log powers of photographs per frequency, before `fit` (0, 1): the identity.
+        self.shift = np.zeros(self.frequencies, dtype=dtype)
+        self.scale = np.ones((), dtype=dtype)
+
+    @property
+    def size(self):
+        """Length of a frame's feature vector."""
+        return 4 * self.frequencies
+
+    def _raw(self, frames):
+        centred = frames - frames.mean(axis=(-2, -1), keepdims=True)
+        spectra = windowed_spectra(centred, self.window, self.steps, self.reach)
+        return relative_spectra(spectra, self.relative_floor, self.absolute_floor, self.bound)
+
+    def fit(self, frames):
+        """Learn mean per frequency and common spread of the log powers from a sample of frames."""
+        _, log_power, _ = self._raw(frames)
+        flat = log_power.reshape(-1, self.frequencies)
+        self.shift = flat.mean(axis=0)
+        self.scale = array_module(flat).asarray((flat - self.shift).std(), dtype=flat.dtype)
+
+    def forward(self, frames, *, train=False):
+        """Features (B, N, `size`) of frames (B, N, S, S); the cache is None."""
+        xp = array_module(frames)
+        ratio, log_power, log_mean_power = self._raw(frames)
+        batch, count = log_power.shape[:2]
+        log_power = (log_power - self.shift) / self.scale
+        log_mean = xp.broadcast_to(((log_mean_power - self.shift) / self.scale)[:, None], log_power.shape)
+        return xp.concatenate([ratio.reshape(batch, count, -1), log_power, log_mean], axis=-1), None

@@ -1,0 +1,137 @@
+"""Spectral filter: a predicted filter times the DFT of a 65×65 patch (Wieschollek et al. 2016, Sec. 3.1 b).
+
+The filter is given by its 2112 complex Fourier coefficients: all of a 65×65 DFT up to conjugation, without the DC,
+which passes unchanged. As 4224 reals they are interleaved (real, imaginary), in this order:
+
+1. the 65·32 coefficients with ``z_x = 1..32``, row by row: ``z_y = 0..64`` (frequencies 0..32, −32..−1), z_x fastest;
+2. the 32 coefficients with ``z_x = 0`` and ``z_y = 1..32``.
+
+The rest of the half spectrum, ``z_x = 0`` and ``z_y = 33..64``, are the conjugates of (2), read backwards.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deconvnet.backend import array_module, irfft2, irfft2_backward, rfft2, rfft2_backward
+from deconvnet.errors import DeconvnetError
+from deconvnet.layers.base import Layer
+
+__all__ = [
+    "CENTRE",
+    "FILTER_REALS",
+    "PATCH",
+    "SpectralFilter",
+    "filter_spectrum",
+    "filter_spectrum_backward",
+    "identity_filter",
+    "spectral_filter",
+    "spectral_filter_backward",
+]
+
+PATCH = 65  # side of the patches, pixels
+CENTRE = 33  # side of what is kept of the filtered patch
+HALF = PATCH // 2  # highest frequency
+_INTERIOR = PATCH * HALF  # coefficients with z_x > 0
+FILTER_REALS = 2 * (_INTERIOR + HALF)  # 4224
+_MIDDLE = slice((PATCH - CENTRE) // 2, (PATCH + CENTRE) // 2)
+
+
+def identity_filter(dtype=np.float32):
+    """The filter (4224,) that changes nothing: 1 on every real part, 0 on every imaginary part."""
+    reals = np.zeros(FILTER_REALS, dtype=dtype)
+    reals[::2] = 1
+    return reals
+
+
+def filter_spectrum(filters):
+    """Half spectrum of filters that are given by their independent coefficients.
+
+    Parameters
+    ----------
+    filters : real array (..., 4224)
+        Layout in the module's docstring.
+
+    Returns
+    -------
+    complex array (..., 65, 33)
+        DC 1, conjugate-symmetric in the column z_x = 0: the spectrum of a real filter.
+    """
+    xp = array_module(filters)
+    if filters.shape[-1] != FILTER_REALS:
+        raise DeconvnetError(f"a filter has {FILTER_REALS} reals and this one {filters.shape[-1]}")
+    leading = filters.shape[:-1]
+    coefficients = xp.ascontiguousarray(filters).view(np.result_type(filters.dtype, np.complex64))
+    filter_hat = xp.empty((*leading, PATCH, HALF + 1), dtype=coefficients.dtype)
+    filter_hat[..., 1:] = coefficients[..., :_INTERIOR].reshape(*leading, PATCH, HALF)
+    column = coefficients[..., _INTERIOR:]
+    filter_hat[..., 0, 0] = 1
+    filter_hat[..., 1 : HALF + 1, 0] = column
+    filter_hat[..., HALF + 1 :, 0] = column[..., ::-1].conj()
+    return filter_hat
+
+
+def filter_spectrum_backward(dfilter_hat):
+    """Adjoint of the linear part of `filter_spectrum`: gradient (..., 4224) from ``∂L/∂Re + i ∂L/∂Im``."""
+    xp = array_module(dfilter_hat)
+    leading = dfilter_hat.shape[:-2]
+    dcoefficients = xp.empty((*leading, FILTER_REALS // 2), dtype=dfilter_hat.dtype)
+    dcoefficients[..., :_INTERIOR] = dfilter_hat[..., 1:].reshape(*leading, _INTERIOR)
+    mirrored = dfilter_hat[..., HALF + 1 :, 0][..., ::-1]
+    dcoefficients[..., _INTERIOR:] = dfilter_hat[..., 1 : HALF + 1, 0] + mirrored.conj()
+    return dcoefficients.view(dfilter_hat.real.dtype)
+
+
+def spectral_filter(filters, patches):
+    """Centres of filtered patches: ``F⁻¹[ H · F patch ]`` with H the spectrum of the filter, cropped to 33×33.
+
+    Parameters
+    ----------
+    filters : real array (..., 4224)
+    patches : real array (..., 65, 65)
+        Borders are taken as periodic; what wraps around stays out of the centre for filters that reach up to
+        16 px.
+
+    Returns
+    -------
+    centres : real array (..., 33, 33)
+    cache : tuple
+        What `spectral_filter_backward` needs.
+
+    Raises
+    ------
+    DeconvnetError
+        If the patches are not 65×65 or the filters not 4224 long.
+
+    Notes
+    -----
+    Backward, with G the gradient of the filtered spectrum: ``ΔH = G · conj(F patch)``, and
+    ``Δpatch`` is the adjoint DFT of ``G · conj(H)``.
+    """
+    if patches.shape[-2:] != (PATCH, PATCH):
+        raise DeconvnetError(f"patches are {patches.shape[-2]}×{patches.shape[-1]}: the filter wants {PATCH}×{PATCH}")
+    filter_hat, patch_hat = filter_spectrum(filters), rfft2(patches)
+    filtered = irfft2(filter_hat * patch_hat, (PATCH, PATCH))
+    centres = array_module(filtered).ascontiguousarray(filtered[..., _MIDDLE, _MIDDLE])
+    return centres, (filter_hat, patch_hat)
+
+
+def spectral_filter_backward(dcentres, cache, *, need_dpatches=True):
+    """Gradients ``(dfilters (..., 4224), dpatches (..., 65, 65))``; the second is None unless needed."""
+    filter_hat, patch_hat = cache
+    dfiltered = array_module(dcentres).zeros((*dcentres.shape[:-2], PATCH, PATCH), dtype=dcentres.dtype)
+    dfiltered[..., _MIDDLE, _MIDDLE] = dcentres
+    dproduct = irfft2_backward(dfiltered)
+    dpatches = rfft2_backward(dproduct * filter_hat.conj(), (PATCH, PATCH)) if need_dpatches else None
+    return filter_spectrum_backward(dproduct * patch_hat.conj()), dpatches
+
+
+class SpectralFilter(Layer):
+    """`spectral_filter` as a layer; it has no parameters."""
+
+    def forward(self, filters, patches, *, train=False):
+        centres, cache = spectral_filter(filters, patches)
+        return centres, (cache if train else None)
+
+    def backward(self, dcentres, cache, *, need_dpatches=True):
+        return spectral_filter_backward(dcentres, cache, need_dpatches=need_dpatches)

@@ -1,0 +1,134 @@
+"""Trained networks on disk: one safetensors file with the weights and, in its metadata, how to rebuild them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from deconvnet._version import __version__
+from deconvnet.backend import to_host
+from deconvnet.errors import DeconvnetError
+
+__all__ = ["build_network", "load_arrays", "load_network", "save_arrays", "save_network"]
+
+
+def build_network(name, config=None, *, rng=None, dtype="float32"):
+    """A network with fresh weights.
+
+    Parameters
+    ----------
+    name : str
+        ``"quotient"``, ``"compact"`` or ``"paper"``.
+    config : dict, optional
+        Keyword arguments of the network's class; its defaults otherwise.
+    rng : numpy.random.Generator, optional
+        Source of the weights.
+    dtype : numpy dtype
+
+    Raises
+    ------
+    DeconvnetError
+        If there is no network of that name.
+    """
+    config = dict(config or {})
+    if name == "quotient":
+        from deconvnet.networks.quotient_burst import QuotientBurst
+
+        return QuotientBurst(**config, rng=rng, dtype=dtype)
+    if name in ("compact", "paper"):
+        from deconvnet.networks.filter_burst import FilterBurst
+
+        return FilterBurst(**{"network": name, **config}, rng=rng, dtype=dtype)
+    raise DeconvnetError(f"there is no network {name!r}: use quotient, compact or paper")
+
+
+def save_arrays(path, arrays, record):
+    """Write arrays and a JSON-able record to a safetensors file: beside it first, then renamed.
+
+    A reader, or a kill at any moment, sees the old file or the new one, never half of one.
+    """
+    from safetensors.numpy import save_file
+
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.part")
+    host = {name: to_host(a) for name, a in arrays.items()}
+    save_file(host, beside, metadata={"deconvnet": json.dumps(record)})
+    with open(beside, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+def load_arrays(path):
+    """``(arrays, record)`` of a file written by `save_arrays`.
+
+    Raises
+    ------
+    DeconvnetError
+        If the file is missing, is no safetensors file, or was not written by this package.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise DeconvnetError(f"there is no file {path}: train a model with python -m train.burst, or name another")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            record = json.loads((file.metadata() or {}).get("deconvnet", "null"))
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise DeconvnetError(f"{path} cannot be read as a model (safetensors): {error}".replace("\n", " ")) from error
+    if record is None:
+        raise DeconvnetError(f"{path} is a safetensors file, but not one of this project's models")
+    return arrays, record
+
+
+def save_network(path, network, *, training=None):
+    """Write a network's weights, kind, name and configuration, and what is known of its training.
+
+    Parameters
+    ----------
+    path : path-like
+        Usually ``model.safetensors``.
+    network : Layer
+        With attributes ``kind``, ``name`` and ``config``.
+    training : dict, optional
+        Steps, seconds, seed, data, scores: anything JSON can hold.
+    """
+    record = {
+        "version": __version__,
+        "kind": network.kind,
+        "network": network.name,
+        "config": network.config,
+        "training": training or {},
+    }
+    save_arrays(path, network.state(), record)
+
+
+def load_network(path, *, kind=None, device="cpu"):
+    """The network saved at ``path``; its training record becomes the attribute ``training``.
+
+    Parameters
+    ----------
+    path : path-like
+    kind : {"burst", "photo"}, optional
+        Refuse networks of another kind.
+    device : {"cpu", "cuda"}
+
+    Raises
+    ------
+    DeconvnetError
+        If the file is missing, unreadable, of another kind, or its weights do not fit.
+    """
+    arrays, record = load_arrays(path)
+    if "network" not in record or "config" not in record:
+        raise DeconvnetError(f"{path} holds no network; name the model.safetensors of a training run")
+    if kind is not None and record.get("kind") != kind:
+        raise DeconvnetError(f"{path} is a model for a {record.get('kind')}, and a {kind} needs one of its own kind")
+    network = build_network(record["network"], record["config"])
+    try:
+        network.load_state(arrays)
+    except ValueError as error:
+        raise DeconvnetError(f"{path}: {error}") from error
+    network.training = record.get("training", {})
+    return network.to(device)

@@ -1,0 +1,230 @@
+"""The quotient burst network: two quotient layers with a dense network between them.
+
+The first takes the ratio of every frame's spectrum to the burst mean's, which cancels the scene
+(Schuler et al. 2015's PSF estimation, across a burst). A dense network, shared by the frames and
+equivariant to their order, turns the ratios into one PSF per frame. The second is the closed-form
+estimate of the sharp patch from all frames and their PSFs. Any number of frames, no lucky frame
+needed, and the PSFs are there to look at.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+
+from deconvnet.backend import array_module, irfft2, irfft2_backward, rfft2
+from deconvnet.kernels.quotient import quotient_spectrum, quotient_spectrum_backward
+from deconvnet.layers.base import Layer, Parameter
+from deconvnet.layers.dense import BurstDense, Dense
+from deconvnet.layers.psf import PsfSoftmax, psf_to_otf, psf_to_otf_backward
+from deconvnet.layers.relative_spectra import RelativeSpectra
+from deconvnet.layers.relu import Relu
+from deconvnet.layers.window import border_fade
+
+__all__ = ["QuotientBurst"]
+
+
+class _Cache(NamedTuple):
+    """What `QuotientBurst.backward` needs of one call."""
+
+    dense: list  # caches of the dense layers and their ReLUs, in forward order
+    softmax: object
+    head: object
+    psfs: object
+    otf: object  # (B, N, F)
+    frames_hat: object  # (B, N, F)
+    z_hat: object  # (B, F)
+    denominator: object
+    beta: object  # (B, F)
+
+
+@functools.cache
+def _radial_basis(shape, count, dtype):
+    """Triangular bumps in radial frequency, (count, F), that add up to one."""
+    height, width = shape
+    zy = np.minimum(np.arange(height), height - np.arange(height))[:, None] / height
+    zx = np.arange(width // 2 + 1)[None] / width
+    place = np.minimum(np.hypot(zy, zx) / 0.5, 1) * (count - 1)
+    return np.maximum(0, 1 - abs(place[None] - np.arange(count)[:, None, None])).reshape(count, -1).astype(dtype)
+
+
+class QuotientBurst(Layer):
+    """Sharp patch from a burst of blurry ones, for any number of frames.
+
+    Parameters
+    ----------
+    psf_size : int
+        Side of the PSFs that the network can express (odd).
+    widths : sequence of int
+        Units of the dense layers between the two quotients.
+    reach : int
+        Highest frequency of the relative spectra, in cycles per 65-px window.
+    patch, centre, fade : int
+        Side of the deconvolved patch, of its predicted centre, and the border over which it fades.
+    step : int
+        Distance of the nine windows; the surround is ``patch + 2·step`` px wide.
+    noise_bands : int
+        Radial bands in which the network adapts the regulariser to the patch.
+    rng : numpy.random.Generator
+    dtype : numpy dtype
+
+    Notes
+    -----
+    With R_i the relative spectra and power spectra of the frames (`RelativeSpectra`), K_i the softmax
+    PSFs of the dense network, Y_i the patches (mean removed, borders faded):
+
+        x̂ = F⁻¹[ Σ conj(K_i) Y_i / (Σ |K_i|² + β) ],    log β(f) = ν(f) + Σ_r h_r b_r(|f|)
+
+    ν is learned per frequency; h is predicted from the burst and starts at zero, so that the
+    regulariser can follow the noise and the texture of the patch. Multi-frame quotient: Schuler et al.
+    2015, Eq. (5) and Appendix A, with the PSFs for x̃ and the frames for ỹ.
+    """
+
+    kind = "burst"
+    name = "quotient"
+
+    def __init__(
+        self,
+        *,
+        psf_size=25,
+        widths=(512, 512, 1024, 1024, 1024),
+        reach=16,
+        patch=65,
+        centre=33,
+        fade=10,
+        step=32,
+        noise_bands=8,
+        rng=None,
+        dtype=np.float32,
+    ):
+        rng = np.random.default_rng(0) if rng is None else rng
+        self.config = {
+            "psf_size": psf_size,
+            "widths": list(widths),
+            "reach": reach,
+            "patch": patch,
+            "centre": centre,
+            "fade": fade,
+            "step": step,
+            "noise_bands": noise_bands,
+        }
+        self.psf_size, self.patch, self.centre, self.step = psf_size, patch, centre, step
+        self.fade, self.noise_bands = fade, noise_bands
+        self.surround = patch + 2 * step
+        self.features = RelativeSpectra(patch, (0, step, 2 * step), reach, dtype=dtype)
+        fans = [self.features.size, *widths]
+        self.dense = [BurstDense(a, b, rng, dtype=dtype) for a, b in itertools.pairwise(fans)]
+        self.relu = Relu()
+        self.logits = Dense(fans[-1], psf_size * psf_size, rng, gain=0.1, dtype=dtype)
+        self.softmax = PsfSoftmax(psf_size)
+        self.head = Dense(fans[-1], noise_bands, rng, gain=0.0, dtype=dtype)
+        half = patch * (patch // 2 + 1)
+        self.log_beta = Parameter(np.full(half, -5.0, dtype=dtype))
+        # Start from the belief that a PSF is a blob.
+        place = np.arange(psf_size) - psf_size // 2
+        radius = place[:, None] ** 2 + place[None] ** 2
+        self.logits.bias.value[...] = (-radius / (2 * 2.5**2)).ravel()
+
+    def fit(self, frames):
+        """Set the fixed normalisation of the features from training frames (B, N, surround, surround)."""
+        self.features.fit(frames)
+
+    def estimate_psfs(self, surrounds, *, train=False):
+        """PSFs of every frame and the patch's log β correction.
+
+        Parameters
+        ----------
+        surrounds : array (B, N, surround, surround)
+            Luminance in [0, 1].
+
+        Returns
+        -------
+        psfs : array (B, N, k, k)
+        adaptation : array (B, noise_bands)
+            h_r above.
+        caches : tuple or None
+        """
+        hidden, _ = self.features.forward(surrounds)
+        kept = []
+        for layer in self.dense:
+            hidden, cache = layer.forward(hidden, train=train)
+            hidden, active = self.relu.forward(hidden, train=train)
+            kept.append((cache, active))
+        logits, logits_cache = self.logits.forward(hidden, train=train)
+        psfs, softmax_cache = self.softmax.forward(logits, train=train)
+        adaptation, head_cache = self.head.forward(hidden.mean(axis=1), train=train)
+        return psfs, adaptation, ((kept, logits_cache, softmax_cache, head_cache) if train else None)
+
+    def _basis(self, like):
+        xp = array_module(like)
+        return xp.asarray(_radial_basis((self.patch, self.patch), self.noise_bands, like.dtype.name))
+
+    def _quotient(self, patches, psfs, adaptation):
+        """Deconvolved patches without their mean, their mean, and what the backward pass needs."""
+        xp = array_module(patches, psfs)
+        batch, frames, side, _ = patches.shape
+        half = side * (side // 2 + 1)
+        mean = patches.mean(axis=(-2, -1), keepdims=True)
+        window = xp.asarray(border_fade(side, self.fade).astype(patches.dtype))
+        frames_hat = rfft2((patches - mean) * window).reshape(batch, frames, half)
+        otf = psf_to_otf(psfs, (side, side)).reshape(batch, frames, half)
+        beta = xp.exp(self.log_beta.value + adaptation @ self._basis(patches))
+        z_hat, denominator = quotient_spectrum(otf, frames_hat, beta)
+        sharp = irfft2(z_hat.reshape(batch, side, side // 2 + 1), (side, side))
+        return sharp, mean.mean(axis=1), (otf, frames_hat, z_hat, denominator, beta)
+
+    def _central(self, patches, side):
+        start = (patches.shape[-1] - side) // 2
+        return patches[..., start : start + side, start : start + side]
+
+    def deconvolve(self, patches, psfs, adaptation):
+        """Sharp centres (B, centre, centre) of patches (B, N, patch, patch) with known PSFs."""
+        sharp, mean, _ = self._quotient(patches, psfs, adaptation)
+        return self._central(sharp, self.centre) + mean
+
+    def forward(self, surrounds, *, train=False):
+        """Sharp centres (B, centre, centre) of a burst (B, N, surround, surround)."""
+        psfs, adaptation, kept = self.estimate_psfs(surrounds, train=train)
+        sharp, mean, parts = self._quotient(self._central(surrounds, self.patch), psfs, adaptation)
+        prediction = self._central(sharp, self.centre) + mean
+        if not train:
+            return prediction, None
+        dense, logits_cache, softmax_cache, head_cache = kept
+        return prediction, _Cache([*dense, logits_cache], softmax_cache, head_cache, psfs, *parts)
+
+    def backward(self, dprediction, cache, *, dpsfs=None):
+        """Accumulate the gradients of all parameters; the frames themselves get none (None is returned).
+
+        Parameters
+        ----------
+        dprediction : array (B, centre, centre)
+        cache : tuple
+        dpsfs : array (B, N, k, k), optional
+            Gradient of a loss on the PSFs themselves, added to that through the picture.
+        """
+        xp = array_module(dprediction)
+        batch, frames = cache.psfs.shape[:2]
+        side = self.patch
+        start = (side - self.centre) // 2
+        dsharp = xp.zeros((batch, side, side), dtype=dprediction.dtype)
+        dsharp[:, start : start + self.centre, start : start + self.centre] = dprediction
+        dz_hat = irfft2_backward(dsharp).reshape(batch, -1)
+        dotf, _, dbeta = quotient_spectrum_backward(
+            dz_hat, cache.otf, cache.frames_hat, cache.z_hat, cache.denominator, need_dy=False
+        )
+        dlog_beta = dbeta * cache.beta
+        self.log_beta.grad += dlog_beta.sum(axis=0)
+        dadaptation = dlog_beta @ self._basis(dprediction).T
+        dpsf = psf_to_otf_backward(dotf.reshape(batch, frames, side, -1), self.psf_size, (side, side))
+        if dpsfs is not None:
+            dpsf += dpsfs
+        *dense, logits_cache = cache.dense
+        dhidden = self.logits.backward(self.softmax.backward(dpsf, cache.softmax), logits_cache)
+        dhidden += self.head.backward(dadaptation, cache.head)[:, None] / frames
+        for i in range(len(self.dense) - 1, -1, -1):
+            inputs, active = dense[i]
+            dhidden = self.dense[i].backward(self.relu.backward(dhidden, active), inputs, need_dx=i > 0)
+        return (None,)

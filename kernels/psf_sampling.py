@@ -1,0 +1,310 @@
+"""Blur kernels from camera paths: sample a Gaussian process or read a recorded path, and splat it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+from deconvnet.backend import array_module
+from deconvnet.kernels.counter_random import normal_pair, normal_pair_reference
+
+__all__ = ["gp_psfs", "gp_psfs_numba", "gp_psfs_reference", "path_psfs", "path_psfs_numba", "path_psfs_reference"]
+
+LENGTH_SCALE = 0.3  # l of the Matérn covariance, in units of the exposure
+STANDARD_DEVIATION = 0.25  # s
+SMOOTHING = 0.3  # σ of the final 3×3 smoothing, pixels
+MAX_REDRAWS = 1000
+_SMALLEST = 1e-4  # a tap below this share of the light is dropped: it costs as much as a large one
+
+
+def _transition(time_samples):
+    """Matérn-3/2 process as a Markov chain in (f, f'/λ), λ = √3/l: transition matrix and Cholesky factor of its noise.
+
+    The stationary covariance is s²·I, so the noise of a step is s²·(I − A Aᵀ): exact, whatever the step.
+    """
+    a = math.sqrt(3) / LENGTH_SCALE / (time_samples - 1)
+    matrix = math.exp(-a) * np.array([[1 + a, a], [-a, 1 - a]])
+    noise = STANDARD_DEVIATION**2 * (np.eye(2) - matrix @ matrix.T)
+    return matrix, np.linalg.cholesky(noise)
+
+
+def _smoothing_taps():
+    taps = np.exp(-0.5 * (np.array([-1.0, 0.0, 1.0]) / SMOOTHING) ** 2)
+    return taps / taps.sum()
+
+
+_TAPS = _smoothing_taps()
+
+
+def gp_psfs(keys, extent, shift, size, time_samples):
+    """PSFs of Gaussian-process camera paths.
+
+    Parameters
+    ----------
+    keys : uint32 array, ``(M, 2)``
+        Keys of the noise, from `deconvnet.kernels.counter_random.draw_keys`.
+    extent : float array, ``(M,)``
+        Pixels that the interval [−1/2, 1/2] of the process spans; 0 for no shake.
+    shift : float array, ``(M, 2)``
+        Where the centre of mass lies, in pixels down and right of the middle ``size // 2``.
+    size : int
+        Side of the grid.
+    time_samples : int
+        Positions along the path.
+
+    Returns
+    -------
+    float32 array, ``(M, size, size)``
+        Non-negative, each of sum 1.
+
+    Raises
+    ------
+    RuntimeError
+        If a path does not fit on its grid in 1000 trials.
+
+    Notes
+    -----
+    See `deconvnet.blur.psf.sample_gp_psfs`. Trial k of a PSF uses the counters from ``2·time_samples·k`` on: a pair
+    for the rows and a pair for the columns at every time.
+    """
+    implementation = gp_psfs_numba if array_module(keys, extent, shift) is np else gp_psfs_reference
+    return implementation(keys, extent, shift, size, time_samples)
+
+
+def path_psfs(paths, shift, size):
+    """PSFs of given camera paths.
+
+    Parameters
+    ----------
+    paths : float array, ``(M, T, 2)``
+        Positions in pixels, down and right, at equally spaced times.
+    shift : float array, ``(M, 2)``
+        Where the centre of mass lies, in pixels down and right of the middle ``size // 2``.
+    size : int
+        Side of the grid.
+
+    Returns
+    -------
+    float32 array, ``(M, size, size)``
+        Non-negative, each of sum 1.
+
+    Raises
+    ------
+    ValueError
+        If a path leaves the grid.
+    """
+    return (path_psfs_numba if array_module(paths, shift) is np else path_psfs_reference)(paths, shift, size)
+
+
+# --- reference ---------------------------------------------------------------------------------------------------
+
+
+def gp_psfs_reference(keys, extent, shift, size, time_samples):
+    """`gp_psfs` in plain array code: the Markov chain as one matrix product, and a loop over the trials."""
+    xp = array_module(keys, extent, shift)
+    count = len(extent)
+    matrix, factor = _transition(time_samples)
+    # Row t of `response` maps the standard normal numbers of all times to f at time t.
+    powers = np.empty((time_samples, 2))
+    power = np.eye(2)
+    for t in range(time_samples):
+        powers[t] = (power @ factor)[0]
+        power = power @ matrix
+    response = np.zeros((time_samples, time_samples, 2))
+    first_row = np.empty((time_samples, 2))
+    power = np.eye(2)
+    for t in range(time_samples):
+        first_row[t] = power[0] * STANDARD_DEVIATION
+        power = matrix @ power
+        response[t, 1 : t + 1] = powers[:t][::-1]
+    response[:, 0] = first_row
+    response = xp.asarray(response.reshape(time_samples, 2 * time_samples))
+
+    paths = xp.zeros((count, time_samples, 2))
+    pending = extent > 0
+    for trial in range(MAX_REDRAWS):
+        if not bool(pending.any()):
+            break
+        base = 2 * time_samples * trial + 2 * np.arange(time_samples)[:, None] + np.arange(2)[None, :]
+        counter = xp.asarray(base.astype(np.uint32))[None]
+        pair = xp.stack(normal_pair_reference(counter, keys[:, :1, None], keys[:, 1:, None]), axis=-1)
+        noise = pair.transpose(0, 2, 1, 3).reshape(count, 2, 2 * time_samples)
+        path = xp.matmul(noise, response.T).transpose(0, 2, 1)
+        path = path - path.mean(axis=1, keepdims=True)
+        fits = abs(path).max(axis=(1, 2)) <= 0.5
+        path = path * extent[:, None, None]
+        fits &= _on_grid(path + shift[:, None], size).all(axis=(1, 2))
+        paths = xp.where((pending & fits)[:, None, None], path, paths)
+        pending = pending & ~fits
+    if bool(pending.any()):
+        raise RuntimeError(f"no camera path fits on a grid of {size} pixels in {MAX_REDRAWS} trials")
+    return _splat_reference(xp, paths, shift, size, extent > 0)
+
+
+def path_psfs_reference(paths, shift, size):
+    """`path_psfs` in plain array code."""
+    xp = array_module(paths, shift)
+    paths = paths - paths.mean(axis=1, keepdims=True)
+    if not bool(_on_grid(paths + shift[:, None], size).all()):
+        raise ValueError(f"a camera path leaves the grid of {size} pixels")
+    return _splat_reference(xp, paths, shift, size, xp.ones(len(paths), bool))
+
+
+def _on_grid(position, size):
+    """Whether bilinear splatting at this offset from the middle ``size // 2`` stays on the grid."""
+    return (position >= -(size // 2)) & (position <= size - 1 - size // 2)
+
+
+def _splat_reference(xp, paths, shift, size, smooth):
+    position = paths + shift[:, None] + size // 2
+    weights = xp.maximum(1 - abs(position[..., None] - xp.arange(size)), 0)  # (M, T, 2, size)
+    psfs = xp.matmul(weights[:, :, 0].transpose(0, 2, 1), weights[:, :, 1])
+    taps = xp.asarray(_TAPS)
+    padded = xp.pad(psfs, ((0, 0), (1, 1), (1, 1)))
+    rows = taps[0] * padded[:, :-2] + taps[1] * padded[:, 1:-1] + taps[2] * padded[:, 2:]
+    smoothed = taps[0] * rows[..., :-2] + taps[1] * rows[..., 1:-1] + taps[2] * rows[..., 2:]
+    psfs = xp.where(smooth[:, None, None], smoothed, psfs)
+    psfs = psfs / psfs.sum(axis=(1, 2), keepdims=True)
+    psfs = xp.where(psfs < _SMALLEST, 0, psfs)
+    return (psfs / psfs.sum(axis=(1, 2), keepdims=True)).astype(xp.float32)
+
+
+# --- CPU ---------------------------------------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def _centre(rows, columns):
+    """Move the centre of mass to zero, in place; returns the largest distance from it along an axis."""
+    row_mean = columns_mean = 0.0
+    for t in range(rows.size):
+        row_mean += rows[t]
+        columns_mean += columns[t]
+    row_mean /= rows.size
+    columns_mean /= rows.size
+    largest = 0.0
+    for t in range(rows.size):
+        rows[t] -= row_mean
+        columns[t] -= columns_mean
+        largest = max(largest, abs(rows[t]), abs(columns[t]))
+    return largest
+
+
+@njit(cache=True)
+def _splat(rows, columns, scale, shift_y, shift_x, smooth, psf):
+    """Splat a centred path bilinearly into ``psf``; False, and nothing useful in it, if the path leaves the grid."""
+    size = psf.shape[0]
+    grid = np.zeros((size + 3, size + 3), np.float32)  # a border of one, and one more for the tap of weight zero
+    middle_y, middle_x = size // 2 + shift_y, size // 2 + shift_x
+    for t in range(rows.size):
+        y = rows[t] * scale + middle_y
+        x = columns[t] * scale + middle_x
+        if y < 0 or x < 0 or y > size - 1 or x > size - 1:
+            return False
+        i, j = int(y), int(x)
+        v, u = np.float32(y - i), np.float32(x - j)
+        top = np.float32(1) - v
+        left = np.float32(1) - u
+        grid[i + 1, j + 1] += top * left
+        grid[i + 1, j + 2] += top * u
+        grid[i + 2, j + 1] += v * left
+        grid[i + 2, j + 2] += v * u
+    total = 0.0
+    side, middle = np.float32(_TAPS[0]), np.float32(_TAPS[1])
+    for i in range(size):
+        above, here, below, row = grid[i], grid[i + 1], grid[i + 2], psf[i]
+        for j in range(size):
+            if smooth:
+                left = side * (above[j] + below[j]) + middle * here[j]
+                centre = side * (above[j + 1] + below[j + 1]) + middle * here[j + 1]
+                right = side * (above[j + 2] + below[j + 2]) + middle * here[j + 2]
+                row[j] = side * (left + right) + middle * centre
+            else:
+                row[j] = here[j + 1]
+            total += row[j]
+    smallest = np.float32(_SMALLEST * total)
+    kept = 0.0
+    for i in range(size):
+        for j in range(size):
+            if psf[i, j] < smallest:
+                psf[i, j] = 0
+            kept += psf[i, j]
+    scale_to_one = np.float32(1 / kept)
+    for i in range(size):
+        for j in range(size):
+            psf[i, j] *= scale_to_one
+    return True
+
+
+@njit(cache=True, fastmath={"contract"})
+def _sample_path(key0, key1, base, matrix, factor, noise, rows, columns):
+    """One path of the process: all noise first (SIMD), then the recursion of both coordinates."""
+    samples = rows.size
+    even, odd = noise
+    for t in range(2 * samples):
+        a, b = normal_pair(np.uint32(base + t), key0, key1)
+        even[t] = a
+        odd[t] = b
+    f0, g0 = STANDARD_DEVIATION * even[0], STANDARD_DEVIATION * odd[0]
+    f1, g1 = STANDARD_DEVIATION * even[1], STANDARD_DEVIATION * odd[1]
+    rows[0], columns[0] = f0, f1
+    m00, m01, m10, m11 = matrix[0, 0], matrix[0, 1], matrix[1, 0], matrix[1, 1]
+    c00, c10, c11 = factor[0, 0], factor[1, 0], factor[1, 1]
+    for t in range(1, samples):
+        a0, b0, a1, b1 = even[2 * t], odd[2 * t], even[2 * t + 1], odd[2 * t + 1]
+        f0, g0 = m00 * f0 + m01 * g0 + c00 * a0, m10 * f0 + m11 * g0 + c10 * a0 + c11 * b0
+        f1, g1 = m00 * f1 + m01 * g1 + c00 * a1, m10 * f1 + m11 * g1 + c10 * a1 + c11 * b1
+        rows[t], columns[t] = f0, f1
+
+
+@njit(cache=True, parallel=True)
+def _gp_psfs(keys, extent, shift, matrix, factor, time_samples, psfs, done):
+    for index in prange(psfs.shape[0]):
+        psf = psfs[index]
+        if extent[index] <= 0:
+            still = np.zeros(1, np.float32)
+            done[index] = _splat(still, still, 0.0, shift[index, 0], shift[index, 1], False, psf)
+            continue
+        noise = np.empty((2, 2 * time_samples), np.float32)
+        rows = np.empty(time_samples)
+        columns = np.empty(time_samples)
+        for trial in range(MAX_REDRAWS):
+            base = 2 * time_samples * trial
+            _sample_path(keys[index, 0], keys[index, 1], base, matrix, factor, noise, rows, columns)
+            if _centre(rows, columns) <= 0.5 and _splat(
+                rows, columns, extent[index], shift[index, 0], shift[index, 1], True, psf
+            ):
+                done[index] = True
+                break
+
+
+def gp_psfs_numba(keys, extent, shift, size, time_samples):
+    """`gp_psfs` on the CPU, one PSF per thread at a time; the same bits for any number of threads."""
+    matrix, factor = _transition(time_samples)
+    psfs = np.empty((len(extent), size, size), np.float32)
+    done = np.zeros(len(extent), np.bool_)
+    extent, shift = np.asarray(extent, np.float64), np.asarray(shift, np.float64)
+    _gp_psfs(keys, extent, shift, matrix, factor, time_samples, psfs, done)
+    if not done.all():
+        raise RuntimeError(f"no camera path fits on a grid of {size} pixels in {MAX_REDRAWS} trials")
+    return psfs
+
+
+@njit(cache=True, parallel=True)
+def _path_psfs(paths, shift, psfs, done):
+    for index in prange(psfs.shape[0]):
+        rows = paths[index, :, 0].copy()
+        columns = paths[index, :, 1].copy()
+        _centre(rows, columns)
+        done[index] = _splat(rows, columns, 1.0, shift[index, 0], shift[index, 1], True, psfs[index])
+
+
+def path_psfs_numba(paths, shift, size):
+    """`path_psfs` on the CPU, one PSF per thread at a time."""
+    psfs = np.empty((len(paths), size, size), np.float32)
+    done = np.zeros(len(paths), np.bool_)
+    _path_psfs(np.asarray(paths, np.float64), np.asarray(shift, np.float64), psfs, done)
+    if not done.all():
+        raise ValueError(f"a camera path leaves the grid of {size} pixels")
+    return psfs

@@ -1,0 +1,47 @@
+"""Packaging. The folder `kernels/` is installed as `deconvnet.kernels`: a top-level package of that
+name in site-packages would collide with others."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+here = Path(__file__).parent
+version = {}
+exec((here / "deconvnet" / "_version.py").read_text(), version)
+
+setup(
+    name="deconvnet",
+    version=version["__version__"],
+    description="Learned blind deconvolution of photographs and hand-held bursts, with hand-written gradients",
+    long_description=(here / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.10",
+    packages=[
+        "deconvnet",
+        "deconvnet.blur",
+        "deconvnet.kernels",
+        "deconvnet.layers",
+        "deconvnet.networks",
+        "deconvnet.restore",
+        "deconvnet.weights",
+    ],
+    package_dir={"deconvnet": "deconvnet", "deconvnet.kernels": "kernels"},
+    package_data={"deconvnet.kernels": ["*.cu"], "deconvnet.weights": ["*.safetensors", "*.md"]},
+    install_requires=[
+        "imageio>=2.31",
+        "matplotlib>=3.7",
+        "numba>=0.59",
+        "numpy>=1.26",
+        "safetensors>=0.4",
+        "scikit-image>=0.22",
+        "scipy>=1.11",
+        "tqdm>=4.65",
+    ],
+    extras_require={
+        "cuda12": ["cupy-cuda12x"],
+        "cuda13": ["cupy-cuda13x"],
+        "test": ["pytest>=7.4", "ruff>=0.5"],
+        "bench": ["torch"],
+    },
+    entry_points={"console_scripts": ["deconvnet = deconvnet.__main__:main"]},
+)

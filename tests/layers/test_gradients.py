@@ -1,0 +1,76 @@
+"""Every layer's backward against central differences in float64, on every device.
+
+One row per layer. A new layer belongs in this table.
+"""
+
+import numpy as np
+import pytest
+
+from deconvnet.backend import to_device
+from deconvnet.layers.dense import BurstDense, Dense
+from deconvnet.layers.losses import clipped_squared_error, log_squared_error, relative_psf_error, squared_error
+from deconvnet.layers.psf import PsfSoftmax
+from deconvnet.layers.quotient import Quotient
+from deconvnet.layers.relu import Relu
+from deconvnet.testing import gradcheck
+
+F64 = np.float64
+
+
+def _uniform(low, high):
+    return lambda rng, shape: rng.uniform(low, high, shape)
+
+
+CASES = {
+    "dense": (lambda rng: Dense(5, 4, rng, dtype=F64), [(3, 2, 5)]),
+    "burst dense": (lambda rng: BurstDense(5, 4, rng, dtype=F64), [(3, 4, 5)]),
+    "burst dense, two frames": (lambda rng: BurstDense(3, 6, rng, dtype=F64), [(1, 2, 3)]),
+    "relu": (lambda rng: Relu(), [(3, 7)]),
+    "psf softmax": (lambda rng: PsfSoftmax(5), [(2, 3, 25)]),
+    "quotient, fixed beta": (lambda rng: Quotient(0.3, dtype=F64), [(2, 3, 8, 9), (2, 3, 8, 9)]),
+    "quotient, scalar beta": (lambda rng: Quotient(0.3, learned=True, dtype=F64), [(2, 2, 9, 8), (2, 2, 9, 8)]),
+    "quotient, beta per frequency": (
+        lambda rng: Quotient(rng.uniform(0.2, 0.9, (7, 4)), learned=True, dtype=F64),
+        [(2, 3, 7, 7), (2, 3, 7, 7)],
+    ),
+    "quotient, one pair": (lambda rng: Quotient(0.3, learned=True, dtype=F64), [(1, 1, 6, 6), (1, 1, 6, 6)]),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_backward_is_the_gradient_of_forward(name, rng, device):
+    build, shapes = CASES[name]
+    layer = build(rng).to(device)
+    if name.startswith("quotient, fixed"):
+        layer.fixed_beta = to_device(layer.fixed_beta, device)
+    inputs = [to_device(rng.standard_normal(shape), device) for shape in shapes]
+    gradcheck(layer, *inputs, rng=rng)
+
+
+LOSSES = {
+    "squared": (squared_error, (4, 5, 5)),
+    "clipped": (lambda p, t: clipped_squared_error(p, t, 0.4), (4, 5, 5)),
+    "log": (log_squared_error, (4, 5, 5)),
+    "psf": (relative_psf_error, (2, 3, 5, 5)),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_return_their_own_gradient(name, rng, device):
+    loss, shape = LOSSES[name]
+    truth = to_device(rng.random(shape), device)
+    prediction = to_device(rng.random(shape), device)
+
+    def forward(p, train=False):
+        value, gradient = loss(p, truth)
+        return value, gradient
+
+    gradcheck((forward, lambda dvalue, gradient: dvalue * gradient), prediction, rng=rng)
+
+
+def test_the_log_loss_weighs_patches_by_ratio(rng):
+    truth = np.zeros((2, 4, 4))
+    prediction = np.stack([np.full((4, 4), 0.1), np.full((4, 4), 1.0)])
+    _, gradient = log_squared_error(prediction, truth, floor=0.0)
+    energy = (gradient * prediction).sum(axis=(1, 2))
+    assert energy[0] == pytest.approx(energy[1])

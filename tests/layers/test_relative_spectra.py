@@ -1,0 +1,57 @@
+"""Windowed spectra against full FFTs, and what the relative spectra must and must not see."""
+
+import numpy as np
+import pytest
+
+from deconvnet.backend import to_device, to_host
+from deconvnet.layers.relative_spectra import RelativeSpectra, windowed_spectra
+from deconvnet.layers.window import hann_window
+
+
+@pytest.mark.parametrize(("window", "steps", "reach"), [(17, (0, 8, 16), 5), (16, (0, 5), 7)])
+def test_windowed_spectra_equal_full_ffts_of_the_windows(rng, device, window, steps, reach):
+    side = window + steps[-1]
+    x = rng.standard_normal((2, 3, side, side))
+    found = to_host(windowed_spectra(to_device(x, device), window, steps, reach))
+    zy, zx = np.mgrid[-reach : reach + 1, 0 : reach + 1]
+    keep = (zx > 0) | (zy > 0)
+    index = 0
+    for top in steps:
+        for left in steps:
+            full = np.fft.fft2(x[..., top : top + window, left : left + window] * hann_window(window))
+            assert np.allclose(found[:, :, index], full[..., zy[keep], zx[keep]], rtol=0, atol=1e-10)
+            index += 1
+
+
+def _features(frames):
+    layer = RelativeSpectra(17, (0, 8, 16), 5, dtype=np.float64)
+    return layer.forward(frames)[0], layer
+
+
+def test_equal_frames_have_a_real_ratio_near_one(rng):
+    frame = rng.random((1, 1, 33, 33))
+    features, layer = _features(np.repeat(frame, 4, axis=1))
+    ratio = features[..., : 2 * layer.frequencies].reshape(4, 2, -1)
+    assert np.abs(ratio[:, 1]).max() < 1e-9
+    assert 0.3 < np.median(ratio[:, 0]) < 1.01
+
+
+def test_features_do_not_see_brightness_and_follow_the_frames_order(rng):
+    frames = rng.random((2, 5, 33, 33))
+    features, _ = _features(frames)
+    brighter, _ = _features(frames + 0.2)
+    assert np.allclose(features, brighter, atol=1e-9)
+    order = rng.permutation(5)
+    permuted, _ = _features(frames[:, order])
+    assert np.allclose(features[:, order], permuted, atol=1e-9)
+
+
+def test_fit_centres_the_log_powers(rng):
+    frames = rng.random((8, 3, 33, 33))
+    layer = RelativeSpectra(17, (0, 8, 16), 5, dtype=np.float64)
+    layer.fit(frames)
+    features, _ = layer.forward(frames)
+    size = layer.frequencies
+    log_power = features[..., 2 * size : 3 * size].reshape(-1, size)
+    assert np.allclose(log_power.mean(axis=0), 0, atol=1e-9)
+    assert log_power.std() == pytest.approx(1)

@@ -1,0 +1,353 @@
+"""Train a burst deblurring network: `python -m train.burst [--images DIR] [--network quotient] ...`.
+
+Bursts are synthesised from sharp photographs as training goes: the user's folder, or, with nothing
+named, the photographs that scikit-image carries and dead leaves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+import numpy as np
+
+from deconvnet.backend import resolve_device, to_device, to_host
+from deconvnet.errors import DeconvnetError
+from deconvnet.layers.fba import fba
+from deconvnet.layers.losses import clipped_squared_error, log_squared_error, relative_psf_error, squared_error
+from deconvnet.networks.io import build_network
+from train.loop import Schedule, claim_folder, read_settings, train
+
+FBA_POWERS = (3, 5, 7, 11, 15, 20, 30, 50)
+LOSSES = {"log": log_squared_error, "mse": squared_error, "clipped": clipped_squared_error}
+ROWS = 32 * 14  # frames in a batch of the default size: other frame counts keep the product
+VALIDATION_SEED = 20161  # fixed, so that runs with other seeds are measured on the same bursts
+
+
+def psnr(prediction, truth):
+    """Peak signal-to-noise ratio in dB per example, (B, ...) -> (B,); peak 1, at most 80 dB."""
+    axes = tuple(range(1, truth.ndim))
+    return -10 * np.log10(np.maximum(((prediction - truth) ** 2).mean(axis=axes), 1e-8))
+
+
+def central(patches, side):
+    """The central ``side`` × ``side`` pixels."""
+    top = (patches.shape[-2] - side) // 2
+    left = (patches.shape[-1] - side) // 2
+    return patches[..., top : top + side, left : left + side]
+
+
+class ValidationSet:
+    """Fixed bursts of photographs that training never sees, and what needs no network on them.
+
+    Parameters
+    ----------
+    synthesizer : BurstSynthesizer
+    count, frames : int
+    network : Layer
+        Tells the sides of patch and predicted centre.
+    """
+
+    def __init__(self, synthesizer, count, frames, network):
+        rng = np.random.default_rng(VALIDATION_SEED)
+        parts = [synthesizer.batch(rng, min(16, count - i), frames) for i in range(0, count, 16)]
+        self.frames = np.concatenate([p.frames for p in parts])
+        self.truth = central(np.concatenate([p.sharp for p in parts]), network.centre)
+        self.side, self.centre = network.patch, network.centre
+
+    def references(self):
+        """PSNR of the typical frame, the best frame, the mean, and FBA at p = 11 and at its best p."""
+        patches = central(self.frames, self.side)
+        each = np.stack([psnr(central(patches[:, i], self.centre), self.truth) for i in range(patches.shape[1])])
+        scores = {
+            "typical frame": float(np.median(each, axis=0).mean()),
+            "best frame": float(each.max(axis=0).mean()),
+            "mean": float(psnr(central(patches.mean(axis=1), self.centre), self.truth).mean()),
+        }
+        by_power = {}
+        for power in FBA_POWERS:
+            fused = np.concatenate([self.fuse(patches[i : i + 16], power) for i in range(0, len(patches), 16)])
+            by_power[power] = float(psnr(central(fused, self.centre), self.truth).mean())
+        best = max(by_power, key=by_power.get)
+        scores["FBA p=11"] = by_power[11]
+        scores["FBA best p"] = by_power[best]
+        return scores, best
+
+    def fuse(self, patches, power):
+        """Patchwise Fourier burst accumulation with magnitudes smoothed as published (σ = side/50)."""
+        return fba(patches, power, sigma=self.side / 50)
+
+    def score(self, network, device):
+        """PSNR of the network."""
+        found = []
+        for i in range(0, len(self.truth), 16):
+            frames = central(self.frames[i : i + 16], network.surround)
+            prediction, _ = network.forward(to_device(np.ascontiguousarray(frames), device))
+            found.append(psnr(to_host(prediction), self.truth[i : i + 16]))
+        return float(np.concatenate(found).mean())
+
+
+class BurstTask:
+    """A burst network, the bursts it learns from, and those it is measured on (see `train.loop.Task`)."""
+
+    def __init__(self, network, settings, training, validation, device):
+        self.network, self.settings, self.device = network, settings, device
+        self.training = training  # {"plain": synthesizer, "camera": synthesizer}: those that are used
+        self.validation = {name: ValidationSet(*args, network) for name, args in validation.items()}
+        self.first = next(iter(self.validation))
+        self.references, self.best_power = self.validation[self.first].references()
+        self.loss = LOSSES[settings["loss"]]
+
+    def _draw(self, rng):
+        fewest, most = self.settings["frames"]
+        # Half of the batches have all frames, the others any number: the network must take both.
+        frames = most if fewest == most or rng.random() < 0.5 else int(rng.integers(fewest, most + 1))
+        batch = max(1, round(self.settings["batch"] * most / frames))
+        names = list(self.training)
+        name = names[int(rng.integers(len(names)))]
+        return self.training[name].batch(rng, batch, frames)
+
+    def fit(self, rng):
+        """Set the network's fixed normalisation from a sample of training bursts."""
+        frames = np.concatenate([s.batch(rng, 64, self.settings["frames"][1]).frames for s in self.training.values()])
+        self.network.fit(np.ascontiguousarray(central(frames, self.network.surround)))
+
+    def accumulate(self, rng, step):
+        begun = time.perf_counter()
+        bursts = self._draw(rng)
+        frames = to_device(np.ascontiguousarray(central(bursts.frames, self.network.surround)), self.device)
+        truth = to_device(np.ascontiguousarray(central(bursts.sharp, self.network.centre)), self.device)
+        synthesis = time.perf_counter() - begun
+        prediction, cache = self.network.forward(frames, train=True)
+        loss, dprediction = self.loss(prediction, truth)
+        weight = self.settings["psf_loss"]
+        if weight and hasattr(cache, "psfs"):
+            psf_loss, dpsfs = relative_psf_error(cache.psfs, to_device(bursts.psfs, self.device))
+            loss = loss + weight * psf_loss
+            self.network.backward(dprediction, cache, dpsfs=weight * dpsfs)
+        else:
+            self.network.backward(dprediction, cache)
+        return float(loss), synthesis
+
+    def validate(self):
+        return {name: data.score(self.network, self.device) for name, data in self.validation.items()}
+
+    def reference_scores(self):
+        return self.references
+
+    def summary(self):
+        scores = {}
+        for name, data in self.validation.items():
+            references, best = data.references()
+            network = data.score(self.network, self.device)
+            scores[name] = {
+                **{key: round(value, 2) for key, value in references.items()},
+                "FBA best p is": best,
+                "network": round(network, 2),
+                "network above FBA best p": round(network - references["FBA best p"], 2),
+                "network above best frame": round(network - references["best frame"], 2),
+            }
+        return {"network": self.network.name, "psnr": scores}
+
+    def picture(self, path):
+        draw_examples(path, self.network, self.validation[self.first], self.best_power, self.device)
+
+
+def draw_examples(path, network, data, power, device, rows=6):
+    """Rows of a validation picture: three frames, best frame, FBA, network, truth; PSNR above each."""
+    import os
+
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    picked = np.linspace(0, len(data.truth) - 1, rows).astype(int)
+    frames = data.frames[picked]
+    truth = data.truth[picked]
+    prediction, _ = network.forward(to_device(np.ascontiguousarray(central(frames, network.surround)), device))
+    fused = central(data.fuse(np.ascontiguousarray(central(frames, network.patch)), power), network.centre)
+    cut = central(frames, network.centre)
+    each = np.stack([psnr(cut[:, i], truth) for i in range(cut.shape[1])])
+    best = cut[np.arange(rows), each.argmax(axis=0)]
+    columns = [(f"frame {i + 1}", cut[:, i]) for i in range(min(3, cut.shape[1]))]
+    columns += [("best frame", best), (f"FBA p={power}", fused), (network.name, to_host(prediction)), ("truth", truth)]
+    figure = Figure(figsize=(1.5 * len(columns), 1.62 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, len(columns), squeeze=False)
+    for i in range(rows):
+        low, high = truth[i].min(), truth[i].max()
+        for j, (title, pictures) in enumerate(columns):
+            ax = axes[i][j]
+            ax.imshow(pictures[i], cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+            ax.set_axis_off()
+            score = "" if title == "truth" else f"{psnr(pictures[i : i + 1], truth[i : i + 1])[0]:.1f} dB"
+            ax.set_title(f"{title}\n{score}" if i == 0 else score, fontsize=7)
+    beside = path.with_name(f".{path.stem}.part.png")
+    figure.savefig(beside, dpi=130)
+    os.replace(beside, path)
+
+
+def _frame_range(text):
+    """``"14"`` or ``"2-14"`` as (fewest, most)."""
+    try:
+        parts = [int(p) for p in text.split("-")]
+        fewest, most = parts[0], parts[-1]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of frames: write 14, or 2-14 for a range") from None
+    if len(parts) > 2 or not 2 <= fewest <= most:
+        raise argparse.ArgumentTypeError(f"{text!r}: at least two frames, the smaller number first")
+    return [fewest, most]
+
+
+def _positive(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+DEFAULTS = {
+    "images": None,
+    "shake": None,
+    "network": "quotient",
+    "blur": "mixed",
+    "frames": [2, 14],
+    "psf_size": 25,
+    "noise": 0.01,
+    "steps": 1500,
+    "batch": 32,
+    "loss": "log",
+    "psf_loss": 0.1,
+    "optimizer": "adam",
+    "lr": 1e-3,
+    "lr_schedule": "cosine",
+    "clip": 1.0,
+    "seed": 0,
+    "validate_every": 250,
+    "checkpoint_every": 250,
+    "validation": 128,
+}
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="python -m train.burst",
+        description="Train a burst deblurring network on photographs, blurred as training goes.",
+        argument_default=argparse.SUPPRESS,  # what was not said is filled from DEFAULTS, or from the run resumed
+    )
+    data = parser.add_argument_group("data")
+    data.add_argument("--images", metavar="DIR", help="folder of sharp photographs (default: those of scikit-image)")
+    data.add_argument("--shake", metavar="PATH", help="recorded hand shake: a gyroscope text file, or a folder of them")
+    data.add_argument("--blur", choices=("mixed", "plain", "camera"), help="the papers' setting, a camera's, or both")
+    data.add_argument("--frames", type=_frame_range, metavar="N", help="frames a burst, 14 or 2-14 (default 2-14)")
+    data.add_argument("--psf-size", type=_positive, metavar="PX", help="largest PSF support (default 25)")
+    data.add_argument("--noise", type=float, help="standard deviation of the plain setting's noise (default 0.01)")
+    net = parser.add_argument_group("network and optimisation")
+    net.add_argument("--network", choices=("quotient", "compact", "paper"))
+    net.add_argument("--steps", type=_positive, help=f"default {DEFAULTS['steps']}")
+    net.add_argument("--batch", type=_positive, help="bursts a step at the full number of frames (default 32)")
+    net.add_argument("--loss", choices=tuple(LOSSES), help="of the predicted patch (default log: as PSNR counts)")
+    net.add_argument("--psf-loss", type=float, metavar="W", help="weight of the PSFs' relative error (default 0.1)")
+    net.add_argument("--optimizer", choices=("adam", "sgd"))
+    net.add_argument("--lr", type=float, help="highest learning rate (default 1e-3)")
+    net.add_argument("--lr-schedule", choices=("cosine", "step", "constant"))
+    net.add_argument("--clip", type=float, help="gradients longer than this are shortened (default 1)")
+    net.add_argument("--seed", type=int)
+    run = parser.add_argument_group("run")
+    run.add_argument("--device", choices=("auto", "cpu", "cuda"))
+    run.add_argument("--out", metavar="DIR", help="default runs/burst")
+    run.add_argument("--resume", action="store_true", help="continue the run in --out, with its settings")
+    run.add_argument("--validate-every", type=_positive, metavar="STEPS")
+    run.add_argument("--checkpoint-every", type=_positive, metavar="STEPS")
+    run.add_argument("--validation", type=_positive, metavar="BURSTS", help="validation bursts (default 128)")
+    run.add_argument("--quiet", action="store_true", help="no progress bar")
+    return parser
+
+
+def _settings(said, out, resume):
+    """Settings of the run: the defaults and what was said, or those of the run that is resumed."""
+    if not resume:
+        settings = {**DEFAULTS, **said}
+        if "psf_loss" not in said and settings["network"] != "quotient":
+            settings["psf_loss"] = 0.0
+        if settings["network"] == "paper" and "frames" not in said:
+            settings["frames"] = [14, 14]
+        return settings
+    settings = read_settings(out)
+    may_change = {"steps", "validate_every", "checkpoint_every"}
+    for name, value in said.items():
+        if name not in may_change and settings.get(name) != value:
+            option = "--" + name.replace("_", "-")
+            raise DeconvnetError(
+                f"{option} differs from the run in {out} ({settings.get(name)}): leave it away to resume, "
+                "or choose another --out"
+            )
+    return {**settings, **said}
+
+
+def make_task(settings, device):
+    """The task of a run: photographs, synthesizers, validation sets and a fresh network."""
+    from deconvnet.blur.photographs import default_photographs, load_photographs, split_photographs
+    from deconvnet.blur.psf import load_shake
+    from deconvnet.blur.synthesis import BurstSettings, BurstSynthesizer
+
+    photographs = load_photographs(settings["images"]) if settings["images"] else default_photographs()
+    seen, unseen = split_photographs(photographs)
+    shake = load_shake(settings["shake"]) if settings["shake"] else None
+    name = settings["network"]
+    config = {"psf_size": settings["psf_size"]} if name == "quotient" else {}
+    if name == "paper":
+        config = {"frames": settings["frames"][1]}
+    network = build_network(name, config, rng=np.random.default_rng((settings["seed"], 1)))
+    presets = {
+        "plain": BurstSettings.plain(psf_size=settings["psf_size"], crop=network.surround, noise=settings["noise"]),
+        "camera": BurstSettings.camera(psf_size=settings["psf_size"], crop=network.surround),
+    }
+    blurs = ("plain", "camera") if settings["blur"] == "mixed" else (settings["blur"],)
+    training = {b: BurstSynthesizer(seen, presets[b], shake=shake) for b in blurs}
+    frames, count = settings["frames"][1], settings["validation"]
+    # Every run is measured on the plain bursts and on a camera's, whatever it learns from.
+    validation = {
+        b: (BurstSynthesizer(unseen, presets[b], shake=shake), count if b == "plain" else max(1, count // 2), frames)
+        for b in presets
+    }
+    task = BurstTask(network, settings, training, validation, device)
+    task.fit(np.random.default_rng((settings["seed"], 2)))
+    network.to(device)
+    print(
+        f"{len(seen)} photographs to learn from, {len(unseen)} to validate on; network {name}, "
+        f"{sum(p.value.size for p in network.parameters().values()) / 1e6:.1f} M weights, device {device}",
+        file=sys.stderr,
+    )
+    return task
+
+
+def main(arguments=None):
+    """Entry of ``python -m train.burst``; returns the exit status."""
+    said = vars(_parser().parse_args(arguments))
+    out, resume = said.pop("out", "runs/burst"), said.pop("resume", False)
+    quiet, device = said.pop("quiet", False), said.pop("device", "auto")
+    try:
+        device = resolve_device(device)
+        out = claim_folder(out, resume)
+        settings = _settings(said, out, resume)
+        task = make_task(settings, device)
+        schedule = Schedule(**{name: settings[name] for name in Schedule._fields})
+        summary = train(task, schedule, out, settings, resume=resume, quiet=quiet)
+    except DeconvnetError as error:
+        print(f"train.burst: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("train.burst: interrupted before the first step", file=sys.stderr)
+        return 130
+    for name, scores in summary.get("psnr", {}).items():
+        print(f"{name} validation bursts, PSNR in dB: " + ", ".join(f"{k} {v}" for k, v in scores.items()))
+    print(f"in {out}: model.safetensors, curve.png, validation.png, metrics.csv, summary.json")
+    if summary.get("interrupted"):
+        print(f"interrupted at step {summary['steps']}; continue with --resume", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""Optimisers, learning-rate schedules, and the moving average of the weights.
+
+Optimisers own their moments and keep them on the parameters' device; `state` and `load_state` carry
+them through a checkpoint bit for bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+
+from deconvnet.backend import array_module
+from deconvnet.kernels.optimiser_steps import adam_step, momentum_step
+
+__all__ = ["SGD", "Adam", "MovingAverage", "gradient_norm", "make_schedule"]
+
+
+def gradient_norm(parameters):
+    """Euclidean norm of all gradients together, as a float."""
+    total = 0.0
+    for p in parameters.values():
+        flat = p.grad.reshape(-1)
+        total += float(flat @ flat)
+    return math.sqrt(total) if math.isfinite(total) else math.inf
+
+
+class _Optimiser:
+    """Shared: clipping by the global norm, and moments by name."""
+
+    moments: tuple[str, ...] = ()
+
+    def __init__(self, parameters, *, clip=None):
+        self.parameters = parameters
+        self.clip = clip
+        self._moments = {
+            f"{name}/{moment}": array_module(p.value).zeros_like(p.value)
+            for name, p in parameters.items()
+            for moment in self.moments
+        }
+
+    def state(self):
+        """Moments by name, for a checkpoint."""
+        return dict(self._moments)
+
+    def load_state(self, arrays):
+        """Take over moments from a checkpoint."""
+        for name, moment in self._moments.items():
+            moment[...] = array_module(moment).asarray(arrays[name])
+
+    def step(self, rate, count, norm):
+        """Update every parameter.
+
+        Parameters
+        ----------
+        rate : float
+            Learning rate of this step.
+        count : int
+            Number of this step, from 1.
+        norm : float
+            Global gradient norm, as of `gradient_norm`.
+        """
+        scale = min(1.0, self.clip / norm) if self.clip and norm > 0 else 1.0
+        for name, p in self.parameters.items():
+            self._update(name, p, scale, rate, count)
+
+
+class Adam(_Optimiser):
+    """Adam (Kingma & Ba 2015), with gradient clipping by the global norm."""
+
+    moments = ("first", "second")
+
+    def __init__(self, parameters, *, clip=None, beta1=0.9, beta2=0.999, epsilon=1e-8):
+        super().__init__(parameters, clip=clip)
+        self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
+
+    def _update(self, name, p, scale, rate, count):
+        adam_step(
+            p.value,
+            p.grad,
+            self._moments[f"{name}/first"],
+            self._moments[f"{name}/second"],
+            scale,
+            rate,
+            self.beta1,
+            self.beta2,
+            1 - self.beta1**count,
+            1 - self.beta2**count,
+            self.epsilon,
+        )
+
+
+class SGD(_Optimiser):
+    """Gradient descent with momentum 0.9 (Wieschollek et al. 2016), with clipping by the global norm."""
+
+    moments = ("velocity",)
+
+    def __init__(self, parameters, *, clip=None, momentum=0.9):
+        super().__init__(parameters, clip=clip)
+        self.momentum = momentum
+
+    def _update(self, name, p, scale, rate, count):
+        momentum_step(p.value, p.grad, self._moments[f"{name}/velocity"], scale, rate, self.momentum)
+
+
+def make_schedule(name, rate, steps, *, warmup=100):
+    """Learning rate as a function of the step (from 0).
+
+    Parameters
+    ----------
+    name : {"cosine", "step", "constant"}
+        ``cosine`` falls to zero at the end; ``step`` is ×0.8 every 5000 steps (Wieschollek et al.
+        2016). All rise linearly over the first ``warmup`` steps.
+    rate : float
+        Highest learning rate.
+    steps : int
+        Length of the training.
+    """
+
+    def schedule(step):
+        rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
+        if name == "cosine":
+            return rate * rise * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+        if name == "step":
+            return rate * rise * 0.8 ** (step // 5000)
+        return rate * rise
+
+    return schedule
+
+
+class MovingAverage:
+    """Exponential moving average of the weights, which validate better than the last ones.
+
+    Parameters
+    ----------
+    parameters : dict of Parameter
+    decay : float
+        Per update; the first updates average faster, so that the start is forgotten.
+    """
+
+    def __init__(self, parameters, *, decay=0.98):
+        self.parameters = parameters
+        self.decay = decay
+        self.updates = 0
+        self.average = {name: p.value.copy() for name, p in parameters.items()}
+
+    def update(self):
+        """Move the average towards the weights."""
+        self.updates += 1
+        keep = min(self.decay, self.updates / (self.updates + 9))
+        for name, p in self.parameters.items():
+            average = self.average[name]
+            average *= keep
+            average += (1 - keep) * p.value
+
+    @contextlib.contextmanager
+    def applied(self):
+        """Within the block, the parameters hold the average."""
+        weights = {name: p.value for name, p in self.parameters.items()}
+        for name, p in self.parameters.items():
+            p.value = self.average[name]
+        try:
+            yield
+        finally:
+            for name, p in self.parameters.items():
+                p.value = weights[name]
