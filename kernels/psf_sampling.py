@@ -10,7 +10,14 @@ from numba import njit, prange
 from deconvnet.backend import array_module
 from deconvnet.kernels.counter_random import normal_pair, normal_pair_reference
 
-__all__ = ["gp_psfs", "gp_psfs_numba", "gp_psfs_reference", "path_psfs", "path_psfs_numba", "path_psfs_reference"]
+__all__ = [
+    "gp_psfs",
+    "gp_psfs_numba",
+    "gp_psfs_reference",
+    "recorded_psfs",
+    "recorded_psfs_numba",
+    "recorded_psfs_reference",
+]
 
 LENGTH_SCALE = 0.3  # l of the Matérn covariance, in units of the exposure
 STANDARD_DEVIATION = 0.25  # s
@@ -73,29 +80,36 @@ def gp_psfs(keys, extent, shift, size, time_samples):
     return implementation(keys, extent, shift, size, time_samples)
 
 
-def path_psfs(paths, shift, size):
-    """PSFs of given camera paths.
+def recorded_psfs(angles, first, step, projection, extent, shift, size, time_samples):
+    """PSFs of stretches of recorded camera paths.
 
     Parameters
     ----------
-    paths : float array, ``(M, T, 2)``
-        Positions in pixels, down and right, at equally spaced times.
+    angles : float array, ``(K, 3)``
+        Recorded angles at equally spaced times.
+    first, step : float array, ``(M,)``
+        Where the exposure of each PSF starts, and how far apart its time samples lie, in rows of `angles` (values
+        between rows are interpolated linearly).
+    projection : float array, ``(M, 2, 3)``
+        Maps angles to displacements down and right; the scale does not matter.
+    extent : float array, ``(M,)``
+        Twice the largest displacement from the centre of mass along either axis, pixels; the path is scaled to it,
+        or to what fits on the grid. 0 for no shake.
     shift : float array, ``(M, 2)``
         Where the centre of mass lies, in pixels down and right of the middle ``size // 2``.
     size : int
         Side of the grid.
+    time_samples : int
+        Positions along the path.
 
     Returns
     -------
     float32 array, ``(M, size, size)``
         Non-negative, each of sum 1.
-
-    Raises
-    ------
-    ValueError
-        If a path leaves the grid.
     """
-    return (path_psfs_numba if array_module(paths, shift) is np else path_psfs_reference)(paths, shift, size)
+    xp = array_module(angles, first, step, projection, extent, shift)
+    implementation = recorded_psfs_numba if xp is np else recorded_psfs_reference
+    return implementation(angles, first, step, projection, extent, shift, size, time_samples)
 
 
 # --- reference ---------------------------------------------------------------------------------------------------
@@ -143,13 +157,19 @@ def gp_psfs_reference(keys, extent, shift, size, time_samples):
     return _splat_reference(xp, paths, shift, size, extent > 0)
 
 
-def path_psfs_reference(paths, shift, size):
-    """`path_psfs` in plain array code."""
-    xp = array_module(paths, shift)
-    paths = paths - paths.mean(axis=1, keepdims=True)
-    if not bool(_on_grid(paths + shift[:, None], size).all()):
-        raise ValueError(f"a camera path leaves the grid of {size} pixels")
-    return _splat_reference(xp, paths, shift, size, xp.ones(len(paths), bool))
+def recorded_psfs_reference(angles, first, step, projection, extent, shift, size, time_samples):
+    """`recorded_psfs` in plain array code."""
+    xp = array_module(angles, first, step, projection, extent, shift)
+    position = first[:, None] + step[:, None] * xp.arange(time_samples)
+    row = xp.minimum(position.astype(xp.int64), len(angles) - 2)
+    weight = (position - row)[..., None]
+    path = (1 - weight) * angles[row] + weight * angles[row + 1]  # (M, T, 3)
+    path = xp.matmul(path, projection.transpose(0, 2, 1))
+    path = path - path.mean(axis=1, keepdims=True)
+    reach = xp.maximum(abs(path).max(axis=(1, 2)), 1e-12)
+    room = xp.minimum(shift + size // 2, size - 1 - size // 2 - shift).min(axis=1)
+    scale = xp.minimum(extent / 2, room * (1 - 1e-6)) / reach
+    return _splat_reference(xp, path * scale[:, None, None], shift, size, extent > 0)
 
 
 def _on_grid(position, size):
@@ -175,33 +195,13 @@ def _splat_reference(xp, paths, shift, size, smooth):
 
 
 @njit(cache=True)
-def _centre(rows, columns):
-    """Move the centre of mass to zero, in place; returns the largest distance from it along an axis."""
-    row_mean = columns_mean = 0.0
-    for t in range(rows.size):
-        row_mean += rows[t]
-        columns_mean += columns[t]
-    row_mean /= rows.size
-    columns_mean /= rows.size
-    largest = 0.0
-    for t in range(rows.size):
-        rows[t] -= row_mean
-        columns[t] -= columns_mean
-        largest = max(largest, abs(rows[t]), abs(columns[t]))
-    return largest
-
-
-@njit(cache=True)
-def _splat(rows, columns, scale, shift_y, shift_x, smooth, psf):
-    """Splat a centred path bilinearly into ``psf``; False, and nothing useful in it, if the path leaves the grid."""
+def _splat(rows, columns, origin_y, origin_x, scale, smooth, psf):
+    """Splat ``scale · path + origin`` bilinearly into ``psf``; the caller sees to it that it stays on the grid."""
     size = psf.shape[0]
     grid = np.zeros((size + 3, size + 3), np.float32)  # a border of one, and one more for the tap of weight zero
-    middle_y, middle_x = size // 2 + shift_y, size // 2 + shift_x
     for t in range(rows.size):
-        y = rows[t] * scale + middle_y
-        x = columns[t] * scale + middle_x
-        if y < 0 or x < 0 or y > size - 1 or x > size - 1:
-            return False
+        y = rows[t] * scale + origin_y
+        x = columns[t] * scale + origin_x
         i, j = int(y), int(x)
         v, u = np.float32(y - i), np.float32(x - j)
         top = np.float32(1) - v
@@ -210,7 +210,7 @@ def _splat(rows, columns, scale, shift_y, shift_x, smooth, psf):
         grid[i + 1, j + 2] += top * u
         grid[i + 2, j + 1] += v * left
         grid[i + 2, j + 2] += v * u
-    total = 0.0
+    total = np.float32(0)
     side, middle = np.float32(_TAPS[0]), np.float32(_TAPS[1])
     for i in range(size):
         above, here, below, row = grid[i], grid[i + 1], grid[i + 2], psf[i]
@@ -222,24 +222,36 @@ def _splat(rows, columns, scale, shift_y, shift_x, smooth, psf):
                 row[j] = side * (left + right) + middle * centre
             else:
                 row[j] = here[j + 1]
+        for j in range(size):
             total += row[j]
-    smallest = np.float32(_SMALLEST * total)
-    kept = 0.0
+    smallest = np.float32(_SMALLEST) * total
+    kept = np.float32(0)
     for i in range(size):
         for j in range(size):
             if psf[i, j] < smallest:
                 psf[i, j] = 0
             kept += psf[i, j]
-    scale_to_one = np.float32(1 / kept)
+    scale_to_one = np.float32(1) / kept
     for i in range(size):
         for j in range(size):
             psf[i, j] *= scale_to_one
-    return True
+
+
+@njit(cache=True)
+def _splat_still(shift, psf):
+    """The PSF of a camera held still: one tap, or four where the shift is not whole."""
+    still = np.zeros(1)
+    middle = psf.shape[0] // 2
+    _splat(still, still, middle + shift[0], middle + shift[1], 1.0, False, psf)
 
 
 @njit(cache=True, fastmath={"contract"})
 def _sample_path(key0, key1, base, matrix, factor, noise, rows, columns):
-    """One path of the process: all noise first (SIMD), then the recursion of both coordinates."""
+    """One path of the process: all noise first (SIMD), then the recursion of both coordinates.
+
+    Returns mean, least and greatest value of the rows, then of the columns: the recursion waits for its own results
+    anyway, so they cost nothing here.
+    """
     samples = rows.size
     even, odd = noise
     for t in range(2 * samples):
@@ -249,6 +261,8 @@ def _sample_path(key0, key1, base, matrix, factor, noise, rows, columns):
     f0, g0 = STANDARD_DEVIATION * even[0], STANDARD_DEVIATION * odd[0]
     f1, g1 = STANDARD_DEVIATION * even[1], STANDARD_DEVIATION * odd[1]
     rows[0], columns[0] = f0, f1
+    sum0 = low0 = high0 = f0
+    sum1 = low1 = high1 = f1
     m00, m01, m10, m11 = matrix[0, 0], matrix[0, 1], matrix[1, 0], matrix[1, 1]
     c00, c10, c11 = factor[0, 0], factor[1, 0], factor[1, 1]
     for t in range(1, samples):
@@ -256,27 +270,38 @@ def _sample_path(key0, key1, base, matrix, factor, noise, rows, columns):
         f0, g0 = m00 * f0 + m01 * g0 + c00 * a0, m10 * f0 + m11 * g0 + c10 * a0 + c11 * b0
         f1, g1 = m00 * f1 + m01 * g1 + c00 * a1, m10 * f1 + m11 * g1 + c10 * a1 + c11 * b1
         rows[t], columns[t] = f0, f1
+        sum0, low0, high0 = sum0 + f0, min(low0, f0), max(high0, f0)
+        sum1, low1, high1 = sum1 + f1, min(low1, f1), max(high1, f1)
+    return sum0 / samples, low0, high0, sum1 / samples, low1, high1
 
 
 @njit(cache=True, parallel=True)
 def _gp_psfs(keys, extent, shift, matrix, factor, time_samples, psfs, done):
+    size = psfs.shape[1]
     for index in prange(psfs.shape[0]):
         psf = psfs[index]
         if extent[index] <= 0:
-            still = np.zeros(1, np.float32)
-            done[index] = _splat(still, still, 0.0, shift[index, 0], shift[index, 1], False, psf)
+            _splat_still(shift[index], psf)
+            done[index] = True
             continue
         noise = np.empty((2, 2 * time_samples), np.float32)
         rows = np.empty(time_samples)
         columns = np.empty(time_samples)
+        scale = extent[index]
         for trial in range(MAX_REDRAWS):
             base = 2 * time_samples * trial
-            _sample_path(keys[index, 0], keys[index, 1], base, matrix, factor, noise, rows, columns)
-            if _centre(rows, columns) <= 0.5 and _splat(
-                rows, columns, extent[index], shift[index, 0], shift[index, 1], True, psf
-            ):
-                done[index] = True
-                break
+            mean0, low0, high0, mean1, low1, high1 = _sample_path(
+                keys[index, 0], keys[index, 1], base, matrix, factor, noise, rows, columns
+            )
+            if min(low0 - mean0, low1 - mean1) < -0.5 or max(high0 - mean0, high1 - mean1) > 0.5:
+                continue
+            y = size // 2 + shift[index, 0] - scale * mean0
+            x = size // 2 + shift[index, 1] - scale * mean1
+            if min(y + scale * low0, x + scale * low1) < 0 or max(y + scale * high0, x + scale * high1) > size - 1:
+                continue
+            _splat(rows, columns, y, x, scale, True, psf)
+            done[index] = True
+            break
 
 
 def gp_psfs_numba(keys, extent, shift, size, time_samples):
@@ -292,19 +317,43 @@ def gp_psfs_numba(keys, extent, shift, size, time_samples):
 
 
 @njit(cache=True, parallel=True)
-def _path_psfs(paths, shift, psfs, done):
+def _recorded_psfs(angles, first, step, projection, extent, shift, time_samples, psfs):
+    size = psfs.shape[1]
     for index in prange(psfs.shape[0]):
-        rows = paths[index, :, 0].copy()
-        columns = paths[index, :, 1].copy()
-        _centre(rows, columns)
-        done[index] = _splat(rows, columns, 1.0, shift[index, 0], shift[index, 1], True, psfs[index])
+        if extent[index] <= 0:
+            _splat_still(shift[index], psfs[index])
+            continue
+        rows = np.empty(time_samples)
+        columns = np.empty(time_samples)
+        p = projection[index]
+        mean0 = mean1 = 0.0
+        for t in range(time_samples):
+            position = first[index] + step[index] * t
+            row = min(int(position), len(angles) - 2)
+            weight = position - row
+            a0 = (1 - weight) * angles[row, 0] + weight * angles[row + 1, 0]
+            a1 = (1 - weight) * angles[row, 1] + weight * angles[row + 1, 1]
+            a2 = (1 - weight) * angles[row, 2] + weight * angles[row + 1, 2]
+            rows[t] = p[0, 0] * a0 + p[0, 1] * a1 + p[0, 2] * a2
+            columns[t] = p[1, 0] * a0 + p[1, 1] * a1 + p[1, 2] * a2
+            mean0 += rows[t]
+            mean1 += columns[t]
+        mean0 /= time_samples
+        mean1 /= time_samples
+        reach = 1e-12
+        for t in range(time_samples):
+            reach = max(reach, abs(rows[t] - mean0), abs(columns[t] - mean1))
+        low = size // 2 + min(shift[index, 0], shift[index, 1])
+        high = size - 1 - size // 2 - max(shift[index, 0], shift[index, 1])
+        scale = min(extent[index] / 2, low * (1 - 1e-6), high * (1 - 1e-6)) / reach
+        y = size // 2 + shift[index, 0] - scale * mean0
+        x = size // 2 + shift[index, 1] - scale * mean1
+        _splat(rows, columns, y, x, scale, True, psfs[index])
 
 
-def path_psfs_numba(paths, shift, size):
-    """`path_psfs` on the CPU, one PSF per thread at a time."""
-    psfs = np.empty((len(paths), size, size), np.float32)
-    done = np.zeros(len(paths), np.bool_)
-    _path_psfs(np.asarray(paths, np.float64), np.asarray(shift, np.float64), psfs, done)
-    if not done.all():
-        raise ValueError(f"a camera path leaves the grid of {size} pixels")
+def recorded_psfs_numba(angles, first, step, projection, extent, shift, size, time_samples):
+    """`recorded_psfs` on the CPU, one PSF per thread at a time; the same bits for any number of threads."""
+    psfs = np.empty((len(extent), size, size), np.float32)
+    arrays = (np.ascontiguousarray(a, np.float64) for a in (angles, first, step, projection, extent, shift))
+    _recorded_psfs(*arrays, time_samples, psfs)
     return psfs

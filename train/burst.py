@@ -76,7 +76,7 @@ class ValidationSet:
 
     def fuse(self, patches, power):
         """Patchwise Fourier burst accumulation with magnitudes smoothed as published (σ = side/50)."""
-        return fba(patches, power, sigma=self.side / 50)
+        return fba(patches, power, sigma=self.side / 50)[0]
 
     def score(self, network, device):
         """PSNR of the network."""

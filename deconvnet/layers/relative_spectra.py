@@ -14,9 +14,10 @@ import numpy as np
 from deconvnet.backend import array_module
 from deconvnet.kernels.relative_spectra import relative_spectra
 from deconvnet.layers.base import Layer
+from deconvnet.layers.psf import psf_spectrum, psf_spectrum_backward
 from deconvnet.layers.window import hann_window
 
-__all__ = ["RelativeSpectra", "windowed_spectra"]
+__all__ = ["PsfConsistency", "RelativeSpectra", "psf_consistency", "psf_consistency_backward", "windowed_spectra"]
 
 
 @functools.cache
@@ -133,3 +134,62 @@ class RelativeSpectra(Layer):
         log_power = (log_power - self.shift) / self.scale
         log_mean = xp.broadcast_to(((log_mean_power - self.shift) / self.scale)[:, None], log_power.shape)
         return xp.concatenate([ratio.reshape(batch, count, -1), log_power, log_mean], axis=-1), None
+
+    def ratio(self, features):
+        """The complex ratios R_i (B, N, F) within the features."""
+        size = self.frequencies
+        return features[..., :size] + 1j * features[..., size : 2 * size]
+
+
+def psf_consistency(psfs, ratio, grid, reach):
+    """How far a burst's PSFs are from having the measured ratios to their mean.
+
+    Parameters
+    ----------
+    psfs : array (B, N, k, k)
+    ratio : complex array (B, N, F)
+        Measured ratios of the frames to the burst mean, as of `RelativeSpectra`.
+    grid : int
+        Side of the window that the ratios were measured in.
+    reach : int
+        Their highest frequency.
+
+    Returns
+    -------
+    array (B, N, 2·F)
+        Real and imaginary parts of ``E_i = R_i · mean_j(K_j) − K_i``, zero for PSFs that explain the
+        ratios.
+    """
+    xp = array_module(psfs)
+    rows, columns = tuple(range(-reach, reach + 1)), tuple(range(reach + 1))
+    otf = psf_spectrum(psfs, (grid, grid), rows, columns).reshape(*psfs.shape[:2], -1)
+    otf = otf[..., xp.asarray(_half_plane(reach))]
+    error = ratio * otf.mean(axis=1, keepdims=True) - otf
+    return xp.concatenate([error.real, error.imag], axis=-1)
+
+
+def psf_consistency_backward(derror, side, ratio, grid, reach):
+    """Gradient of the PSFs: ``dK_i = mean_j(conj(R_j) dE_j) − dE_i``, taken back to pixels."""
+    xp = array_module(derror)
+    size = ratio.shape[-1]
+    dcomplex = derror[..., :size] + 1j * derror[..., size:]
+    dotf = (ratio.conj() * dcomplex).mean(axis=1, keepdims=True) - dcomplex
+    rows, columns = tuple(range(-reach, reach + 1)), tuple(range(reach + 1))
+    full = xp.zeros((*ratio.shape[:2], len(rows) * len(columns)), dtype=dotf.dtype)
+    full[..., xp.asarray(_half_plane(reach))] = dotf
+    return psf_spectrum_backward(full.reshape(*ratio.shape[:2], len(rows), -1), side, (grid, grid), rows, columns)
+
+
+class PsfConsistency(Layer):
+    """`psf_consistency` as a layer; the ratios get no gradient."""
+
+    def __init__(self, grid, reach):
+        self.grid, self.reach = grid, reach
+
+    def forward(self, psfs, ratio, *, train=False):
+        error = psf_consistency(psfs, ratio, self.grid, self.reach)
+        return error, ((psfs.shape[-1], ratio) if train else None)
+
+    def backward(self, derror, cache):
+        side, ratio = cache
+        return psf_consistency_backward(derror, side, ratio, self.grid, self.reach), None

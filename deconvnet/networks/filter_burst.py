@@ -207,6 +207,19 @@ class FilterBurst(Layer):
         prediction, fusion_cache = self.fusion.forward(stack, train=train, sigma=sigma)
         return prediction, ((filters_cache, filter_cache, fusion_cache) if train else None)
 
+    def restore(self, frames):
+        """Prediction as used on whole pictures: any number of frames, smoothed accumulation weights.
+
+        Parameters
+        ----------
+        frames : real array (B, N, 65, 65)
+
+        Returns
+        -------
+        real array (B, 33, 33)
+        """
+        return self.forward(self.prepare_frames(frames), sigma=self.centre / 50)[0]
+
     def backward(self, dprediction, cache):
         """Add the gradients of all parameters; the frames themselves get none (None is returned).
 

@@ -20,7 +20,7 @@ from deconvnet.kernels.quotient import quotient_spectrum, quotient_spectrum_back
 from deconvnet.layers.base import Layer, Parameter
 from deconvnet.layers.dense import BurstDense, Dense
 from deconvnet.layers.psf import PsfSoftmax, psf_to_otf, psf_to_otf_backward
-from deconvnet.layers.relative_spectra import RelativeSpectra
+from deconvnet.layers.relative_spectra import PsfConsistency, RelativeSpectra
 from deconvnet.layers.relu import Relu
 from deconvnet.layers.window import border_fade
 
@@ -31,7 +31,9 @@ class _Cache(NamedTuple):
     """What `QuotientBurst.backward` needs of one call."""
 
     dense: list  # caches of the dense layers and their ReLUs, in forward order
+    logits: object
     softmax: object
+    refinements: list  # caches of the refinements, in forward order
     head: object
     psfs: object
     otf: object  # (B, N, F)
@@ -51,6 +53,28 @@ def _radial_basis(shape, count, dtype):
     return np.maximum(0, 1 - abs(place[None] - np.arange(count)[:, None, None])).reshape(count, -1).astype(dtype)
 
 
+class _Refinement(Layer):
+    """Correction of the logits from the hidden units and from what the PSFs leave unexplained."""
+
+    def __init__(self, fan_in, width, psf_size, rng, dtype):
+        self.dense = BurstDense(fan_in, width, rng, dtype=dtype)
+        self.relu = Relu()
+        self.correction = Dense(width, psf_size * psf_size, rng, gain=0.0, dtype=dtype)
+
+    def forward(self, hidden, error, *, train=False):
+        xp = array_module(hidden, error)
+        x, dense_cache = self.dense.forward(xp.concatenate([hidden, error], axis=-1), train=train)
+        x, active = self.relu.forward(x, train=train)
+        correction, correction_cache = self.correction.forward(x, train=train)
+        return correction, ((dense_cache, active, correction_cache, hidden.shape[-1]) if train else None)
+
+    def backward(self, dcorrection, cache):
+        dense_cache, active, correction_cache, split = cache
+        dx = self.relu.backward(self.correction.backward(dcorrection, correction_cache), active)
+        dx = self.dense.backward(dx, dense_cache)
+        return dx[..., :split], dx[..., split:]
+
+
 class QuotientBurst(Layer):
     """Sharp patch from a burst of blurry ones, for any number of frames.
 
@@ -68,6 +92,10 @@ class QuotientBurst(Layer):
         Distance of the nine windows; the surround is ``patch + 2·step`` px wide.
     noise_bands : int
         Radial bands in which the network adapts the regulariser to the patch.
+    refinements : int
+        How often the PSFs are corrected by what they leave unexplained.
+    refinement_width : int
+        Units of a refinement's hidden layer.
     rng : numpy.random.Generator
     dtype : numpy dtype
 
@@ -79,7 +107,9 @@ class QuotientBurst(Layer):
         x̂ = F⁻¹[ Σ conj(K_i) Y_i / (Σ |K_i|² + β) ],    log β(f) = ν(f) + Σ_r h_r b_r(|f|)
 
     ν is learned per frequency; h is predicted from the burst and starts at zero, so that the
-    regulariser can follow the noise and the texture of the patch. Multi-frame quotient: Schuler et al.
+    regulariser can follow the noise and the texture of the patch. A refinement looks at
+    ``R_i · mean_j(K_j) − K_i``, which is zero for PSFs that explain the measured ratios, and corrects the
+    logits; it starts at zero too. Multi-frame quotient: Schuler et al.
     2015, Eq. (5) and Appendix A, with the PSFs for x̃ and the frames for ỹ.
     """
 
@@ -97,6 +127,8 @@ class QuotientBurst(Layer):
         fade=10,
         step=32,
         noise_bands=8,
+        refinements=1,
+        refinement_width=512,
         rng=None,
         dtype=np.float32,
     ):
@@ -110,6 +142,8 @@ class QuotientBurst(Layer):
             "fade": fade,
             "step": step,
             "noise_bands": noise_bands,
+            "refinements": refinements,
+            "refinement_width": refinement_width,
         }
         self.psf_size, self.patch, self.centre, self.step = psf_size, patch, centre, step
         self.fade, self.noise_bands = fade, noise_bands
@@ -120,6 +154,11 @@ class QuotientBurst(Layer):
         self.relu = Relu()
         self.logits = Dense(fans[-1], psf_size * psf_size, rng, gain=0.1, dtype=dtype)
         self.softmax = PsfSoftmax(psf_size)
+        self.consistency = PsfConsistency(patch, reach)
+        self.refinements = [
+            _Refinement(fans[-1] + 2 * self.features.frequencies, refinement_width, psf_size, rng, dtype)
+            for _ in range(refinements)
+        ]
         self.head = Dense(fans[-1], noise_bands, rng, gain=0.0, dtype=dtype)
         half = patch * (patch // 2 + 1)
         self.log_beta = Parameter(np.full(half, -5.0, dtype=dtype))
@@ -148,6 +187,7 @@ class QuotientBurst(Layer):
         caches : tuple or None
         """
         hidden, _ = self.features.forward(surrounds)
+        ratio = self.features.ratio(hidden)
         kept = []
         for layer in self.dense:
             hidden, cache = layer.forward(hidden, train=train)
@@ -155,8 +195,16 @@ class QuotientBurst(Layer):
             kept.append((cache, active))
         logits, logits_cache = self.logits.forward(hidden, train=train)
         psfs, softmax_cache = self.softmax.forward(logits, train=train)
+        refined = []
+        for refinement in self.refinements:
+            error, error_cache = self.consistency.forward(psfs, ratio, train=train)
+            correction, correction_cache = refinement.forward(hidden, error, train=train)
+            logits = logits + correction
+            psfs, psf_cache = self.softmax.forward(logits, train=train)
+            refined.append((error_cache, correction_cache, psf_cache))
         adaptation, head_cache = self.head.forward(hidden.mean(axis=1), train=train)
-        return psfs, adaptation, ((kept, logits_cache, softmax_cache, head_cache) if train else None)
+        caches = (kept, logits_cache, softmax_cache, refined, head_cache)
+        return psfs, adaptation, (caches if train else None)
 
     def _basis(self, like):
         xp = array_module(like)
@@ -192,8 +240,7 @@ class QuotientBurst(Layer):
         prediction = self._central(sharp, self.centre) + mean
         if not train:
             return prediction, None
-        dense, logits_cache, softmax_cache, head_cache = kept
-        return prediction, _Cache([*dense, logits_cache], softmax_cache, head_cache, psfs, *parts)
+        return prediction, _Cache(*kept, psfs, *parts)
 
     def backward(self, dprediction, cache, *, dpsfs=None):
         """Accumulate the gradients of all parameters; the frames themselves get none (None is returned).
@@ -221,10 +268,19 @@ class QuotientBurst(Layer):
         dpsf = psf_to_otf_backward(dotf.reshape(batch, frames, side, -1), self.psf_size, (side, side))
         if dpsfs is not None:
             dpsf += dpsfs
-        *dense, logits_cache = cache.dense
-        dhidden = self.logits.backward(self.softmax.backward(dpsf, cache.softmax), logits_cache)
-        dhidden += self.head.backward(dadaptation, cache.head)[:, None] / frames
+        dhidden = self.head.backward(dadaptation, cache.head)[:, None] / frames
+        # Every refinement adds to the logits of the one before: their gradient is summed on the way up.
+        dlogits = 0
+        for refinement, (error_cache, correction_cache, psf_cache) in zip(
+            self.refinements[::-1], cache.refinements[::-1]
+        ):
+            dlogits = dlogits + self.softmax.backward(dpsf, psf_cache)
+            dhere, derror = refinement.backward(dlogits, correction_cache)
+            dhidden = dhidden + dhere
+            dpsf, _ = self.consistency.backward(derror, error_cache)
+        dlogits = dlogits + self.softmax.backward(dpsf, cache.softmax)
+        dhidden = dhidden + self.logits.backward(dlogits, cache.logits)
         for i in range(len(self.dense) - 1, -1, -1):
-            inputs, active = dense[i]
+            inputs, active = cache.dense[i]
             dhidden = self.dense[i].backward(self.relu.backward(dhidden, active), inputs, need_dx=i > 0)
         return (None,)

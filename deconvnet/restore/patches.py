@@ -146,7 +146,7 @@ def restore_frames(network, frames, *, stride=5, psf_step=15, psf_smoothing=1, d
             patches = crops(grid_tops[part], grid_lefts[part], network.patch)
             sharp = network.deconvolve(patches, between_nodes(psfs, part), between_nodes(adaptation, part))
         else:
-            sharp, _ = network.forward(crops(grid_tops[part], grid_lefts[part], surround))
+            sharp = network.restore(crops(grid_tops[part], grid_lefts[part], surround))
         overlap_add(total, weight, to_host(sharp), grid_tops[part] + before, grid_lefts[part] + before, window)
     inside = (slice(before, before + height), slice(before, before + width))
     return total[inside] / weight[inside], psfs

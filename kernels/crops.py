@@ -1,0 +1,82 @@
+"""Cutting training crops out of 8-bit photographs: the gradient test, and the copy through a table."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+__all__ = ["copy_crop_numba", "copy_crop_reference", "gradient_shares_numba", "gradient_shares_reference"]
+
+
+def gradient_shares_reference(photo, y, x, side, threshold):
+    """Shares of the pixels of a square crop with a horizontal and with a vertical step of at least `threshold`.
+
+    Parameters
+    ----------
+    photo : uint8 array, ``(H, W)``
+    y, x, side : int
+        The crop.
+    threshold : int
+        In levels of 1/255.
+
+    Returns
+    -------
+    tuple of float
+        Horizontal and vertical share in [0, 1].
+    """
+    crop = photo[y : y + side, x : x + side].astype(np.int32)
+    horizontal = abs(np.diff(crop, axis=1)) >= threshold
+    vertical = abs(np.diff(crop, axis=0)) >= threshold
+    return float(horizontal.mean()), float(vertical.mean())
+
+
+def copy_crop_reference(photo, y, x, transform, table, out):
+    """Write ``table[crop]``, turned and mirrored, into the square array `out`.
+
+    Parameters
+    ----------
+    photo : uint8 array, ``(H, W)``
+    y, x : int
+        Top left corner of the crop, whose side is that of `out`.
+    transform : int
+        0 to 7: bit 0 mirrors the rows, bit 1 the columns, bit 2 then transposes.
+    table : float array, ``(256,)``
+        Value of each level.
+    out : float array, ``(S, S)``
+    """
+    side = len(out)
+    crop = photo[y : y + side, x : x + side]
+    crop = crop[:: -1 if transform & 1 else 1, :: -1 if transform & 2 else 1]
+    out[...] = table[crop.T if transform & 4 else crop]
+
+
+@njit(cache=True)
+def gradient_shares_numba(photo, y, x, side, threshold):
+    """`gradient_shares_reference`, compiled."""
+    threshold = np.int32(threshold)
+    horizontal = np.int32(0)
+    vertical = np.int32(0)
+    for i in range(y, y + side):
+        row = photo[i, x : x + side]
+        for j in range(side - 1):
+            step = np.int32(abs(np.int32(row[j + 1]) - np.int32(row[j])))
+            horizontal += np.int32(1) if step >= threshold else np.int32(0)
+    for i in range(y, y + side - 1):
+        row, below = photo[i, x : x + side], photo[i + 1, x : x + side]
+        for j in range(side):
+            step = np.int32(abs(np.int32(below[j]) - np.int32(row[j])))
+            vertical += np.int32(1) if step >= threshold else np.int32(0)
+    pairs = side * (side - 1)
+    return horizontal / pairs, vertical / pairs
+
+
+@njit(cache=True)
+def copy_crop_numba(photo, y, x, transform, table, out):
+    """`copy_crop_reference`, compiled."""
+    side = out.shape[0]
+    for i in range(side):
+        for j in range(side):
+            row, column = (j, i) if transform & 4 else (i, j)
+            row = side - 1 - row if transform & 1 else row
+            column = side - 1 - column if transform & 2 else column
+            out[i, j] = table[photo[y + row, x + column]]

@@ -1,0 +1,72 @@
+"""Optimisers on a problem with a known solution, schedules, clipping, and the moving average."""
+
+import numpy as np
+import pytest
+
+from deconvnet.layers.base import Parameter
+from train.optimisers import SGD, Adam, MovingAverage, gradient_norm, make_schedule
+
+
+def _minimise(optimiser, parameters, target, rate, steps):
+    for step in range(1, steps + 1):
+        for p in parameters.values():
+            p.grad[...] = 2 * (p.value - target)
+        optimiser.step(rate, step, gradient_norm(parameters))
+
+
+@pytest.mark.parametrize(("make", "rate"), [(Adam, 0.05), (SGD, 0.02)])
+def test_optimisers_find_the_minimum(rng, make, rate):
+    parameters = {"w": Parameter(rng.standard_normal((4, 3)))}
+    _minimise(make(parameters), parameters, 1.5, rate, 400)
+    assert np.allclose(parameters["w"].value, 1.5, atol=1e-3)
+
+
+@pytest.mark.parametrize("make", [Adam, SGD])
+def test_moments_carried_over_continue_bit_for_bit(rng, make):
+    start = rng.standard_normal(50).astype(np.float32)
+    whole, first = {"w": Parameter(start.copy())}, {"w": Parameter(start.copy())}
+    _minimise(make(whole, clip=1.0), whole, 0.3, 0.01, 20)
+    optimiser = make(first, clip=1.0)
+    _minimise(optimiser, first, 0.3, 0.01, 12)
+    second = {"w": Parameter(first["w"].value.copy())}
+    resumed = make(second, clip=1.0)
+    resumed.load_state({k: v.copy() for k, v in optimiser.state().items()})
+    for step in range(13, 21):
+        second["w"].grad[...] = 2 * (second["w"].value - 0.3)
+        resumed.step(0.01, step, gradient_norm(second))
+    assert np.array_equal(whole["w"].value, second["w"].value)
+
+
+def test_clipping_bounds_the_step():
+    p = {"w": Parameter(np.zeros(4))}
+    p["w"].grad[...] = [300.0, 0, 400.0, 0]
+    SGD(p, clip=1.0).step(1.0, 1, gradient_norm(p))
+    assert np.allclose(p["w"].value, [-0.6, 0, -0.8, 0])
+
+
+def test_gradient_norm_of_a_non_finite_gradient_is_infinite():
+    p = {"w": Parameter(np.zeros(4))}
+    p["w"].grad[1] = np.nan
+    assert gradient_norm(p) == np.inf
+
+
+def test_schedules():
+    cosine, step = make_schedule("cosine", 2.0, 1000), make_schedule("step", 2.0, 20000)
+    assert cosine(0) == pytest.approx(0.02)
+    assert cosine(500) == pytest.approx(1.0)
+    assert cosine(1000) == pytest.approx(0.0)
+    assert step(4999) == pytest.approx(2.0)
+    assert step(5000) == pytest.approx(1.6)
+    assert make_schedule("constant", 2.0, 10, warmup=0)(7) == 2.0
+
+
+def test_moving_average_follows_and_gives_the_weights_back(rng):
+    p = {"w": Parameter(rng.standard_normal(5))}
+    average = MovingAverage(p, decay=0.9)
+    p["w"].value[...] = 4.0
+    for _ in range(200):
+        average.update()
+    p["w"].value[...] = -1.0
+    with average.applied():
+        assert np.allclose(p["w"].value, 4.0, atol=1e-6)
+    assert np.all(p["w"].value == -1.0)
