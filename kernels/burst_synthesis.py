@@ -136,9 +136,7 @@ def burst_synthesis_reference(sharp, psfs, keys, gain, angle, read, shot, clip, 
     if srgb:
         image = linear_to_srgb_reference(image).astype(sharp.dtype)
     if quality is not None:
-        flat = jpeg_degradation_reference(
-            image.reshape(-1, height, width), quality.reshape(-1), offset.reshape(-1, 2)
-        )
+        flat = jpeg_degradation_reference(image.reshape(-1, height, width), quality.reshape(-1), offset.reshape(-1, 2))
         image = flat.reshape(image.shape)
     return xp.ascontiguousarray(image)
 

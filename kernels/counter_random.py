@@ -74,9 +74,7 @@ def normal_pair(counter, key0, key1):
     # The angle is π/4 + psi with |psi| <= π/4, where short Taylor series are exact to float32.
     psi = (np.float32(np.int32(second >> np.uint32(2))) * _30_BITS - np.float32(0.5)) * _PI_2
     q = psi * psi
-    sine = psi * (
-        np.float32(1) + q * (np.float32(-1 / 6) + q * (np.float32(1 / 120) + q * np.float32(-1 / 5040)))
-    )
+    sine = psi * (np.float32(1) + q * (np.float32(-1 / 6) + q * (np.float32(1 / 120) + q * np.float32(-1 / 5040))))
     cosine = np.float32(1) + q * (
         np.float32(-1 / 2) + q * (np.float32(1 / 24) + q * (np.float32(-1 / 720) + q * np.float32(1 / 40320)))
     )

@@ -274,8 +274,8 @@ def train(task, schedule, out, settings, *, resume=False, quiet=False):
             if step % schedule.checkpoint_every == 0 or stopping:
                 save()
             bar.update()
-            name, value = next(iter(scores.items()), ("validation", math.nan))
-            bar.set_postfix_str(f"loss {running:.4f}, {name} {value:.2f} dB", refresh=False)
+            shown = "".join(f", {name} {value:.2f} dB" for name, value in list(scores.items())[:1])
+            bar.set_postfix_str(f"loss {running:.4f}{shown}", refresh=False)
         stopped_early = step < schedule.steps
     with average.applied():
         if not scores:

@@ -1,0 +1,261 @@
+"""Where sharp photographs come from: a folder of the user's, or what needs no download."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from deconvnet.blur.dead_leaves import dead_leaves
+from deconvnet.errors import DeconvnetError
+
+__all__ = ["Photographs", "default_photographs", "load_photographs", "luminance", "split_photographs"]
+
+SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
+#: Shortest side that the default training crop fits into: 129 + 25 − 1 + 2.
+MIN_SIDE = 155
+#: Photographs (not diagrams, scans or microscopy, and only one of a stereo pair) that scikit-image's wheel carries.
+EMBEDDED = (
+    "astronaut.png",
+    "brick.png",
+    "camera.png",
+    "chelsea.png",
+    "coffee.png",
+    "coins.png",
+    "grass.png",
+    "gravel.png",
+    "motorcycle_left.png",
+    "rocket.jpg",
+)
+_GENERATED = "dead_leaves_"
+#: Modes of Pillow that are read as they are; every other one is converted to RGB first.
+_PLAIN_MODES = frozenset(("F", "I", "I;16", "I;16B", "I;16L", "L", "LA", "RGB", "RGBA"))
+
+
+@dataclass
+class Photographs:
+    """Photographs as 8-bit luminance.
+
+    Attributes
+    ----------
+    images : list of uint8 array, ``(H, W)``
+        Rec. 601 luma of the sRGB values.
+    names : list of str
+        File names relative to the folder, with ``/``.
+    skipped : list of (str, str)
+        Name and reason of every file that could not be used.
+    """
+
+    images: list = field(default_factory=list)
+    names: list = field(default_factory=list)
+    skipped: list = field(default_factory=list)
+
+    def __len__(self):
+        return len(self.images)
+
+    def subset(self, indices):
+        """The photographs at these indices, without the list of skipped files.
+
+        Parameters
+        ----------
+        indices : sequence of int
+
+        Returns
+        -------
+        Photographs
+        """
+        return Photographs([self.images[i] for i in indices], [self.names[i] for i in indices])
+
+
+def luminance(image):
+    """8-bit Rec. 601 luma of an image as files hold it.
+
+    Parameters
+    ----------
+    image : array, ``(H, W)``, ``(H, W, 1)``, ``(H, W, 2)``, ``(H, W, 3)`` or ``(H, W, 4)``
+        Grey, grey and alpha, RGB, or RGB and alpha; bool, 8 bits, 16 bits (also in a wider integer type), or float in
+        [0, 1]. Transparent parts are laid on white.
+
+    Returns
+    -------
+    uint8 array, ``(H, W)``
+
+    Raises
+    ------
+    ValueError
+        If shape, dtype or range are none of these.
+
+    Notes
+    -----
+    ``0.299 R + 0.587 G + 0.114 B`` of the sRGB values, not of linear light.
+    """
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.ndim != 3 or image.shape[-1] not in (1, 2, 3, 4) or image.size == 0:
+        raise ValueError(f"not a picture: shape {image.shape}")
+    if image.dtype == np.uint8 and image.shape[-1] == 1:
+        return np.ascontiguousarray(image[..., 0])
+    if image.dtype == bool:
+        values = image.astype(np.float32)
+    elif image.dtype == np.uint8:
+        values = image.astype(np.float32) / 255
+    elif image.dtype.kind in "iu":
+        values = image.astype(np.float32) / 65535
+    elif image.dtype.kind == "f":
+        values = image.astype(np.float32)
+    else:
+        raise ValueError(f"pixels of type {image.dtype} are not understood")
+    if not (values.min() >= 0 and values.max() <= 1):
+        raise ValueError("pixel values are out of range")
+    if image.shape[-1] in (2, 4):
+        alpha = values[..., -1:]
+        values = values[..., :-1] * alpha + (1 - alpha)
+    grey = values[..., 0] if values.shape[-1] == 1 else values @ np.array([0.299, 0.587, 0.114], np.float32)
+    return (grey * 255 + 0.5).astype(np.uint8)
+
+
+def _read(file):
+    """Luminance of a picture file, turned upright by its EXIF orientation."""
+    import imageio.v3 as iio
+
+    with iio.imopen(file, "r", plugin="pillow") as opened:
+        mode = opened.metadata(index=0, exclude_applied=False).get("mode")
+        return luminance(opened.read(index=0, mode=None if mode in _PLAIN_MODES else "RGB", rotate=True))
+
+
+def load_photographs(folder, *, limit=None, min_side=MIN_SIDE, progress=False):
+    """All photographs in a folder and the folders in it.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Searched for JPEG, PNG, TIFF, WebP and BMP files by their suffix, upper or lower case.
+    limit : int, optional
+        Read only this many files, spread evenly over the sorted list.
+    min_side : int
+        Photographs with a shorter side are skipped; by default what the default training crop needs.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Photographs
+        Sorted by name. Files that cannot be read or are too small are in ``skipped``, and one warning names them.
+
+    Raises
+    ------
+    DeconvnetError
+        If the folder does not exist, holds no such file, or none that can be used.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DeconvnetError(f"no folder {folder}: name a folder with photographs")
+    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file())
+    if not files:
+        raise DeconvnetError(f"no photographs in {folder}: JPEG, PNG, TIFF, WebP or BMP files are wanted")
+    if limit is not None and limit < len(files):
+        files = [files[i] for i in np.linspace(0, len(files) - 1, limit).round().astype(int)]
+    if progress:
+        from tqdm import tqdm
+
+        files = tqdm(files, desc="photographs", unit="file")
+    found = Photographs()
+    for file in files:
+        name = file.relative_to(folder).as_posix()
+        try:
+            image = _read(file)
+        except Exception as error:  # decoders raise whatever they like on broken files; each is named and counted
+            found.skipped.append((name, f"cannot be read ({str(error).splitlines()[0] if str(error) else error!r})"))
+            continue
+        if min(image.shape) < min_side:
+            found.skipped.append((name, f"{image.shape[1]}×{image.shape[0]} is smaller than {min_side} pixels"))
+            continue
+        found.images.append(image)
+        found.names.append(name)
+    if found.skipped:
+        listed = "; ".join(f"{name}: {reason}" for name, reason in found.skipped[:10])
+        more = f"; and {len(found.skipped) - 10} more" if len(found.skipped) > 10 else ""
+        warnings.warn(f"{len(found.skipped)} files skipped: {listed}{more}", stacklevel=2)
+    if not found.images:
+        name, reason = found.skipped[0]
+        raise DeconvnetError(f"none of the {len(found.skipped)} files in {folder} can be used: {name} {reason}")
+    return found
+
+
+def default_photographs(*, leaves=16, leaves_size=384, seed=0):
+    """Pictures that need no download: scikit-image's photographs, and dead leaves.
+
+    Parameters
+    ----------
+    leaves : int
+        Number of dead-leaves pictures.
+    leaves_size : int
+        Their side in pixels.
+    seed : int
+        Of the dead leaves.
+
+    Returns
+    -------
+    Photographs
+        Named as the files are, then ``dead_leaves_00`` and so on.
+
+    Raises
+    ------
+    DeconvnetError
+        If scikit-image's wheel holds none of the photographs and no leaves are wanted.
+    """
+    import skimage.data
+
+    folder = Path(skimage.data.__file__).parent
+    found = Photographs()
+    for name in EMBEDDED:
+        if (folder / name).is_file():
+            found.images.append(_read(folder / name))
+            found.names.append(name)
+    for index in range(leaves):
+        found.images.append(dead_leaves(np.random.default_rng([seed, index]), leaves_size))
+        found.names.append(f"{_GENERATED}{index:02d}")
+    if not found.images:
+        raise DeconvnetError("scikit-image holds no photographs here: name a folder of your own")
+    return found
+
+
+def split_photographs(photographs, validation_share=0.1):
+    """Part photographs into those to train on and those to validate on.
+
+    Parameters
+    ----------
+    photographs : Photographs
+        At least two.
+    validation_share : float
+        Share that is kept for validation, roughly, in (0, 1).
+
+    Returns
+    -------
+    training, validation : Photographs
+        At least one in each, in the order given.
+
+    Raises
+    ------
+    DeconvnetError
+        If there are fewer than two photographs.
+
+    Notes
+    -----
+    A hash of the file's own name (without its folder) decides, so a photograph stays in its part whatever the order
+    is, and whatever other files come or go. Only if a part would be empty, the nearest hash is moved into it. Dead
+    leaves are all for training, as long as there is a photograph to validate on.
+    """
+    if len(photographs) < 2:
+        raise DeconvnetError("one photograph cannot serve for training and validation: give at least two")
+    digests = [hashlib.sha256(PurePosixPath(name).name.encode()).digest() for name in photographs.names]
+    real = [i for i, name in enumerate(photographs.names) if not name.startswith(_GENERATED)]
+    order = sorted(real or range(len(digests)), key=lambda i: (digests[i], photographs.names[i]))
+    count = sum(int.from_bytes(digests[i][:8], "big") < validation_share * 2**64 for i in order)
+    chosen = set(order[: min(max(count, 1), len(digests) - 1)])
+    indices = range(len(digests))
+    training = photographs.subset([i for i in indices if i not in chosen])
+    return training, photographs.subset([i for i in indices if i in chosen])
