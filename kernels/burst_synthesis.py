@@ -277,10 +277,10 @@ def burst_synthesis_numba(sharp, psfs, keys, gain, angle, read, shot, clip, srgb
     side = sharp.shape[-1] - psfs.shape[-1] + 1 - (2 if rotate else 0)
     out = np.empty((*psfs.shape[:2], side, side), sharp.dtype)
     absent = np.zeros_like(gain)
-    _synthesise(
+    _synthesise(  # contiguous arrays only: each other layout would be compiled anew
         np.ascontiguousarray(sharp),
-        psfs,
-        keys,
+        np.ascontiguousarray(psfs),
+        np.ascontiguousarray(keys),
         gain,
         angle if rotate else absent,
         rotate,

@@ -115,27 +115,26 @@ def recorded_psfs(angles, first, step, projection, extent, shift, size, time_sam
 # --- reference ---------------------------------------------------------------------------------------------------
 
 
+def path_response(time_samples):
+    """Matrix ``(T, 2·T)`` from the standard normal numbers of all times to the process: R·Rᵀ = k(t, t')."""
+    matrix, factor = _transition(time_samples)
+    powers = np.empty((time_samples, 2, 2))
+    powers[0] = np.eye(2)
+    for t in range(1, time_samples):
+        powers[t] = powers[t - 1] @ matrix
+    response = np.zeros((time_samples, time_samples, 2))
+    response[:, 0] = STANDARD_DEVIATION * powers[:, 0]
+    kicks = (powers @ factor)[:, 0]  # what a kick adds to f so many steps later
+    for t in range(1, time_samples):
+        response[t, 1 : t + 1] = kicks[:t][::-1]
+    return response.reshape(time_samples, 2 * time_samples)
+
+
 def gp_psfs_reference(keys, extent, shift, size, time_samples):
     """`gp_psfs` in plain array code: the Markov chain as one matrix product, and a loop over the trials."""
     xp = array_module(keys, extent, shift)
     count = len(extent)
-    matrix, factor = _transition(time_samples)
-    # Row t of `response` maps the standard normal numbers of all times to f at time t.
-    powers = np.empty((time_samples, 2))
-    power = np.eye(2)
-    for t in range(time_samples):
-        powers[t] = (power @ factor)[0]
-        power = power @ matrix
-    response = np.zeros((time_samples, time_samples, 2))
-    first_row = np.empty((time_samples, 2))
-    power = np.eye(2)
-    for t in range(time_samples):
-        first_row[t] = power[0] * STANDARD_DEVIATION
-        power = matrix @ power
-        response[t, 1 : t + 1] = powers[:t][::-1]
-    response[:, 0] = first_row
-    response = xp.asarray(response.reshape(time_samples, 2 * time_samples))
-
+    response = xp.asarray(path_response(time_samples))
     paths = xp.zeros((count, time_samples, 2))
     pending = extent > 0
     for trial in range(MAX_REDRAWS):
@@ -309,8 +308,8 @@ def gp_psfs_numba(keys, extent, shift, size, time_samples):
     matrix, factor = _transition(time_samples)
     psfs = np.empty((len(extent), size, size), np.float32)
     done = np.zeros(len(extent), np.bool_)
-    extent, shift = np.asarray(extent, np.float64), np.asarray(shift, np.float64)
-    _gp_psfs(keys, extent, shift, matrix, factor, time_samples, psfs, done)
+    extent, shift = np.array(extent, np.float64), np.array(shift, np.float64)  # copies: read-only ones compile anew
+    _gp_psfs(np.ascontiguousarray(keys), extent, shift, matrix, factor, time_samples, psfs, done)
     if not done.all():
         raise RuntimeError(f"no camera path fits on a grid of {size} pixels in {MAX_REDRAWS} trials")
     return psfs
@@ -354,6 +353,6 @@ def _recorded_psfs(angles, first, step, projection, extent, shift, time_samples,
 def recorded_psfs_numba(angles, first, step, projection, extent, shift, size, time_samples):
     """`recorded_psfs` on the CPU, one PSF per thread at a time; the same bits for any number of threads."""
     psfs = np.empty((len(extent), size, size), np.float32)
-    arrays = (np.ascontiguousarray(a, np.float64) for a in (angles, first, step, projection, extent, shift))
+    arrays = (np.array(a, np.float64, order="C") for a in (angles, first, step, projection, extent, shift))
     _recorded_psfs(*arrays, time_samples, psfs)
     return psfs

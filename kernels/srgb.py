@@ -13,11 +13,12 @@ __all__ = ["encode_srgb", "linear_to_srgb_reference", "srgb_to_linear_reference"
 
 _KNEE = np.float32(0.0031308)
 _SLOPE = np.float32(12.92)
-# 1.055·s^(5/3) − 0.055 for s = v^(1/4) in [0.234, 1], Chebyshev interpolation: below 6e-7 off.
+_ONE = np.float32(1)
+# 1.055·s^(5/3) − 0.055 for s = v^(1/4) in [0.234, 1], Chebyshev interpolation raised so that 1 maps to 1; 7e-7 off.
 _CURVE = tuple(
     np.float32(c)
     for c in (
-        -0.05855315,
+        -0.058553,
         0.1251311,
         1.45226993,
         -1.12671332,
@@ -53,4 +54,4 @@ def encode_srgb(value):
     curve = curve * s + _CURVE[2]
     curve = curve * s + _CURVE[1]
     curve = curve * s + _CURVE[0]
-    return _SLOPE * value if value < _KNEE else curve
+    return _SLOPE * value if value < _KNEE else min(curve, _ONE)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from deconvnet.backend import to_device, to_host
-from deconvnet.layers.relative_spectra import RelativeSpectra, windowed_spectra
+from deconvnet.layers.relative_spectra import PsfConsistency, RelativeSpectra, psf_consistency, windowed_spectra
 from deconvnet.layers.window import hann_window
+from deconvnet.testing import gradcheck
 
 
 @pytest.mark.parametrize(("window", "steps", "reach"), [(17, (0, 8, 16), 5), (16, (0, 5), 7)])
@@ -55,3 +56,23 @@ def test_fit_centres_the_log_powers(rng):
     log_power = features[..., 2 * size : 3 * size].reshape(-1, size)
     assert np.allclose(log_power.mean(axis=0), 0, atol=1e-9)
     assert log_power.std() == pytest.approx(1)
+
+
+def test_consistency_gradient(rng, device):
+    layer = PsfConsistency(17, 4)
+    ratio = rng.standard_normal((2, 3, 40)) + 1j * rng.standard_normal((2, 3, 40))
+    inputs = [rng.random((2, 3, 5, 5)), ratio, rng.standard_normal((2, 3, 40))]
+    gradcheck(layer, *(to_device(a, device) for a in inputs), rng=rng, differentiable=[True, False, False])
+
+
+def test_true_psfs_leave_nothing_unexplained(rng):
+    psfs = rng.random((1, 4, 5, 5))
+    psfs /= psfs.sum(axis=(-2, -1), keepdims=True)
+    scene = rng.standard_normal((17, 17))
+    otf = np.fft.fft2(psfs, s=(17, 17)) * np.exp(2j * np.pi * 2 * np.add.outer(np.arange(17), np.arange(17)) / 17)
+    zy, zx = np.mgrid[-4:5, 0:5]
+    keep = (zx > 0) | (zy > 0)
+    seen = (otf * np.fft.fft2(scene))[..., zy[keep], zx[keep]]
+    ratio = seen / seen.mean(axis=1, keepdims=True)
+    unexplained, _ = psf_consistency(psfs, ratio, np.log(np.abs(seen) ** 2), 17, 4)
+    assert np.abs(unexplained[..., :80]).max() < 1e-10
