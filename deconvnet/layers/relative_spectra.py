@@ -135,63 +135,45 @@ class RelativeSpectra(Layer):
         log_mean = xp.broadcast_to(((log_mean_power - self.shift) / self.scale)[:, None], log_power.shape)
         return xp.concatenate([ratio.reshape(batch, count, -1), log_power, log_mean], axis=-1), None
 
-    def measured(self, features):
-        """What was measured, out of the features: the complex ratios R_i and centred log powers, both (B, N, F)."""
+    def ratio(self, features):
+        """The complex ratios R_i (B, N, F) within the features."""
         size = self.frequencies
-        ratio = features[..., :size] + 1j * features[..., size : 2 * size]
-        return ratio, features[..., 2 * size : 3 * size] * self.scale
+        return features[..., :size] + 1j * features[..., size : 2 * size]
 
 
-#: Added to |K|² before its logarithm: a frequency that a PSF all but removes tells nothing of the scene.
-POWER_FLOOR = 1e-2
-
-
-def psf_consistency(psfs, ratio, log_power, grid, reach):
-    """What a burst's PSFs leave unexplained of the measured spectra.
+def psf_consistency(psfs, ratio, grid, reach):
+    """How far a burst's PSFs are from having the measured ratios to their mean.
 
     Parameters
     ----------
     psfs : array (B, N, k, k)
     ratio : complex array (B, N, F)
         Measured ratios of the frames to the burst mean, as of `RelativeSpectra`.
-    log_power : array (B, N, F)
-        Measured log power of the frames, relative to the average photograph's.
     grid : int
-        Side of the window that they were measured in.
+        Side of the window that the ratios were measured in.
     reach : int
         Their highest frequency.
 
     Returns
     -------
-    unexplained : array (B, N, 3·F)
+    array (B, N, 2·F)
         Real and imaginary parts of ``E_i = R_i · mean_j(K_j) − K_i``, zero for PSFs that explain the
-        ratios; and ``log_power_i − log(|K_i|² + 0.01)``, the log power of the scene if the PSFs are
-        right, which should be that of a sharp photograph and the same from every frame.
-    cache : tuple
+        ratios.
     """
     xp = array_module(psfs)
     rows, columns = tuple(range(-reach, reach + 1)), tuple(range(reach + 1))
     otf = psf_spectrum(psfs, (grid, grid), rows, columns).reshape(*psfs.shape[:2], -1)
     otf = otf[..., xp.asarray(_half_plane(reach))]
     error = ratio * otf.mean(axis=1, keepdims=True) - otf
-    power = otf.real**2 + otf.imag**2 + POWER_FLOOR
-    unexplained = xp.concatenate([error.real, error.imag, log_power - xp.log(power)], axis=-1)
-    return unexplained, (psfs.shape[-1], ratio, otf, power)
+    return xp.concatenate([error.real, error.imag], axis=-1)
 
 
-def psf_consistency_backward(dunexplained, cache, grid, reach):
-    """Gradient of the PSFs; the measured spectra get none.
-
-    Notes
-    -----
-    ``dK_i = mean_j(conj(R_j) dE_j) − dE_i − 2 K_i dp_i / (|K_i|² + 0.01)``, taken back to pixels.
-    """
-    side, ratio, otf, power = cache
-    xp = array_module(dunexplained)
+def psf_consistency_backward(derror, side, ratio, grid, reach):
+    """Gradient of the PSFs: ``dK_i = mean_j(conj(R_j) dE_j) − dE_i``, taken back to pixels."""
+    xp = array_module(derror)
     size = ratio.shape[-1]
-    derror = dunexplained[..., :size] + 1j * dunexplained[..., size : 2 * size]
-    dotf = (ratio.conj() * derror).mean(axis=1, keepdims=True) - derror
-    dotf -= otf * (2 * dunexplained[..., 2 * size :] / power)
+    dcomplex = derror[..., :size] + 1j * derror[..., size:]
+    dotf = (ratio.conj() * dcomplex).mean(axis=1, keepdims=True) - dcomplex
     rows, columns = tuple(range(-reach, reach + 1)), tuple(range(reach + 1))
     full = xp.zeros((*ratio.shape[:2], len(rows) * len(columns)), dtype=dotf.dtype)
     full[..., xp.asarray(_half_plane(reach))] = dotf
@@ -199,14 +181,15 @@ def psf_consistency_backward(dunexplained, cache, grid, reach):
 
 
 class PsfConsistency(Layer):
-    """`psf_consistency` as a layer."""
+    """`psf_consistency` as a layer; the ratios get no gradient."""
 
     def __init__(self, grid, reach):
         self.grid, self.reach = grid, reach
 
-    def forward(self, psfs, ratio, log_power, *, train=False):
-        unexplained, cache = psf_consistency(psfs, ratio, log_power, self.grid, self.reach)
-        return unexplained, (cache if train else None)
+    def forward(self, psfs, ratio, *, train=False):
+        error = psf_consistency(psfs, ratio, self.grid, self.reach)
+        return error, ((psfs.shape[-1], ratio) if train else None)
 
-    def backward(self, dunexplained, cache):
-        return psf_consistency_backward(dunexplained, cache, self.grid, self.reach), None, None
+    def backward(self, derror, cache):
+        side, ratio = cache
+        return psf_consistency_backward(derror, side, ratio, self.grid, self.reach), None

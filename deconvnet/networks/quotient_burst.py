@@ -108,8 +108,8 @@ class QuotientBurst(Layer):
 
     ν is learned per frequency; h is predicted from the burst and starts at zero, so that the
     regulariser can follow the noise and the texture of the patch. A refinement looks at
-    what the PSFs leave unexplained of the measured spectra (`psf_consistency`) and corrects the logits; it
-    starts at zero too. Multi-frame quotient: Schuler et al.
+    ``R_i · mean_j(K_j) − K_i``, which is zero for PSFs that explain the measured ratios, and corrects the
+    logits; it starts at zero too. Multi-frame quotient: Schuler et al.
     2015, Eq. (5) and Appendix A, with the PSFs for x̃ and the frames for ỹ.
     """
 
@@ -156,7 +156,7 @@ class QuotientBurst(Layer):
         self.softmax = PsfSoftmax(psf_size)
         self.consistency = PsfConsistency(patch, reach)
         self.refinements = [
-            _Refinement(fans[-1] + 3 * self.features.frequencies, refinement_width, psf_size, rng, dtype)
+            _Refinement(fans[-1] + 2 * self.features.frequencies, refinement_width, psf_size, rng, dtype)
             for _ in range(refinements)
         ]
         self.head = Dense(fans[-1], noise_bands, rng, gain=0.0, dtype=dtype)
@@ -187,7 +187,7 @@ class QuotientBurst(Layer):
         caches : tuple or None
         """
         hidden, _ = self.features.forward(surrounds)
-        measured = self.features.measured(hidden)
+        ratio = self.features.ratio(hidden)
         kept = []
         for layer in self.dense:
             hidden, cache = layer.forward(hidden, train=train)
@@ -197,7 +197,7 @@ class QuotientBurst(Layer):
         psfs, softmax_cache = self.softmax.forward(logits, train=train)
         refined = []
         for refinement in self.refinements:
-            error, error_cache = self.consistency.forward(psfs, *measured, train=train)
+            error, error_cache = self.consistency.forward(psfs, ratio, train=train)
             correction, correction_cache = refinement.forward(hidden, error, train=train)
             logits = logits + correction
             psfs, psf_cache = self.softmax.forward(logits, train=train)
@@ -277,7 +277,7 @@ class QuotientBurst(Layer):
             dlogits = dlogits + self.softmax.backward(dpsf, psf_cache)
             dhere, derror = refinement.backward(dlogits, correction_cache)
             dhidden = dhidden + dhere
-            dpsf, _, _ = self.consistency.backward(derror, error_cache)
+            dpsf, _ = self.consistency.backward(derror, error_cache)
         dlogits = dlogits + self.softmax.backward(dpsf, cache.softmax)
         dhidden = dhidden + self.logits.backward(dlogits, cache.logits)
         for i in range(len(self.dense) - 1, -1, -1):
