@@ -11,6 +11,7 @@ import dataclasses
 import os
 import sys
 import time
+import warnings
 
 import numpy as np
 
@@ -285,13 +286,22 @@ def _settings(said, out, resume):
     return {**settings, **said}
 
 
-def make_task(settings, device):
+def make_task(settings, device, *, quiet=False):
     """The task of a run: photographs, synthesizers, validation sets and a fresh network."""
     from deconvnet.blur.photographs import default_photographs, load_photographs, split_photographs
     from deconvnet.blur.psf import load_shake
     from deconvnet.blur.synthesis import BurstSettings, BurstSynthesizer
 
-    photographs = load_photographs(settings["images"]) if settings["images"] else default_photographs()
+    if settings["images"]:
+        with warnings.catch_warnings():  # said below, as a line of this program
+            warnings.simplefilter("ignore")
+            photographs = load_photographs(settings["images"], progress=not quiet)
+        for name, reason in photographs.skipped[:10]:
+            print(f"train.burst: skipped {name}: {reason}", file=sys.stderr)
+        if len(photographs.skipped) > 10:
+            print(f"train.burst: and {len(photographs.skipped) - 10} other files", file=sys.stderr)
+    else:
+        photographs = default_photographs()
     seen, unseen = split_photographs(photographs)
     shake = load_shake(settings["shake"]) if settings["shake"] else None
     name = settings["network"]
@@ -333,7 +343,7 @@ def main(arguments=None):
         device = resolve_device(device)
         out = claim_folder(out, resume)
         settings = _settings(said, out, resume)
-        task = make_task(settings, device)
+        task = make_task(settings, device, quiet=quiet)
         schedule = Schedule(**{name: settings[name] for name in Schedule._fields})
         summary = train(task, schedule, out, settings, resume=resume, quiet=quiet)
     except DeconvnetError as error:

@@ -236,7 +236,7 @@ def split_photographs(photographs, validation_share=0.1):
     Returns
     -------
     training, validation : Photographs
-        At least one in each, in the order given.
+        At least one in each, in the order given; three to validate on where there are nine or more.
 
     Raises
     ------
@@ -246,7 +246,7 @@ def split_photographs(photographs, validation_share=0.1):
     Notes
     -----
     A hash of the file's own name (without its folder) decides, so a photograph stays in its part whatever the order
-    is, and whatever other files come or go. Only if a part would be empty, the nearest hash is moved into it. Dead
+    is, and whatever other files come or go. Only if a part would be too small, the nearest hashes move into it. Dead
     leaves are all for training, as long as there is a photograph to validate on.
     """
     if len(photographs) < 2:
@@ -255,7 +255,8 @@ def split_photographs(photographs, validation_share=0.1):
     real = [i for i, name in enumerate(photographs.names) if not name.startswith(_GENERATED)]
     order = sorted(real or range(len(digests)), key=lambda i: (digests[i], photographs.names[i]))
     count = sum(int.from_bytes(digests[i][:8], "big") < validation_share * 2**64 for i in order)
-    chosen = set(order[: min(max(count, 1), len(digests) - 1)])
+    least = max(1, min(3, len(order) // 3))
+    chosen = set(order[: min(max(count, least), len(digests) - 1)])
     indices = range(len(digests))
     training = photographs.subset([i for i in indices if i not in chosen])
     return training, photographs.subset([i for i in indices if i in chosen])

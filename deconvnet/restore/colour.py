@@ -1,4 +1,4 @@
-"""Luminance of pictures, and the colours of one picture under the luminance of another."""
+"""Luminance of colour pictures, and colours for a restored luminance."""
 
 from __future__ import annotations
 
@@ -6,48 +6,75 @@ import numpy as np
 
 __all__ = ["luminance", "transfer_colour"]
 
-WEIGHTS = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+#: Rec. 601.
+_WEIGHTS = (0.299, 0.587, 0.114)
+_ROWS = 256  # rows that are converted at once: bounds the memory
 
 
-def luminance(image):
-    """Rec. 601 luma of the stored (sRGB) values, the quantity the networks are trained on.
+def luminance(picture):
+    """Rec. 601 luma ``0.299 R + 0.587 G + 0.114 B`` of the sRGB values, not of linear light.
 
     Parameters
     ----------
-    image : float array (..., H, W, 3)
+    picture : array (H, W, 3) or (H, W)
+        sRGB in [0, 1]; a grey picture is its own luminance.
 
     Returns
     -------
-    array (..., H, W)
+    array (H, W)
+        In the picture's dtype; a grey picture is returned as it is, not copied.
     """
-    return image @ WEIGHTS.astype(image.dtype)
+    if picture.ndim == 2:
+        return picture
+    red, green, blue = (picture.dtype.type(w) for w in _WEIGHTS)
+    return red * picture[..., 0] + green * picture[..., 1] + blue * picture[..., 2]
 
 
-def transfer_colour(luma, colours):
-    """Give a restored luminance the colours of a picture.
+def transfer_colour(restored, colours):
+    """The colours (CIE Lab a, b) of one picture with the luminance of another.
 
     Parameters
     ----------
-    luma : float array (H, W)
-        Restored luminance in [0, 1].
+    restored : float array (H, W)
+        Restored luminance in [0, 1]; values outside are clipped.
     colours : float array (H, W, 3)
-        RGB picture in [0, 1] that shows the same scene, for instance of Fourier burst accumulation.
+        sRGB picture in [0, 1], usually the Fourier burst accumulation; values outside are clipped.
 
     Returns
     -------
     float32 array (H, W, 3)
-        In [0, 1].
+        sRGB in [0, 1]. ``luminance`` of it is ``restored``, except where the colour does not exist at that lightness
+        and is clipped.
 
     Notes
     -----
-    CIE Lab: the channels a and b come from ``colours`` (Wieschollek et al. 2016, Sec. 3.3). The lightness is
-    that of a picture which is ``colours`` with its luminance replaced, so that the result of an unchanged
-    luminance is ``colours`` itself and a grey picture stays grey.
+    Luma fixes no lightness by itself (a saturated blue of the same luma is much lighter than a grey), so L is taken
+    from a picture that has the restored luma and nearly the right colour: ``colours`` with the difference of the lumas
+    added to R, G and B alike. With the a, b of ``colours`` it gives a picture whose luma is off by a little; that
+    difference is added and L taken once more. Where nothing was restored, nothing changes. Colours by the a, b
+    channels of the accumulated frames: Wieschollek et al. 2016, Sec. 3.3.
     """
     from skimage.color import lab2rgb, rgb2lab
 
-    colours = np.clip(colours, 0, 1).astype(np.float32)
-    shifted = np.clip(colours + (np.clip(luma, 0, 1) - luminance(colours))[..., None], 0, 1)
-    lab = rgb2lab(colours)
-    lab[..., 0] = rgb2lab(shifted)[..., 0]
-    return np.clip(lab2rgb(lab), 0, 1).astype(np.float32)
+    picture = np.empty(colours.shape, dtype=np.float32)
+    for first in range(0, len(picture), _ROWS):
+        rows = slice(first, first + _ROWS)
+        wanted = np.clip(restored[rows], 0, 1).astype(np.float32)
+        base = np.clip(colours[rows], 0, 1).astype(np.float32)
+        lab = rgb2lab(base)
+        guess = base
+        for _ in range(2):
+            guess = np.clip(guess + (wanted - luminance(guess))[..., None], 0, 1)
+            lab[..., 0] = rgb2lab(guess)[..., 0]
+            guess = np.clip(_quiet_lab2rgb(lab2rgb, lab), 0, 1)
+        picture[rows] = guess
+    return picture
+
+
+def _quiet_lab2rgb(lab2rgb, lab):
+    """`lab2rgb` without its warning about impossible colours, which are clipped here anyway."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return lab2rgb(lab)
