@@ -15,7 +15,7 @@ import warnings
 
 import numpy as np
 
-from deconvnet.backend import resolve_device, to_device, to_host
+from deconvnet.backend import array_module, resolve_device, to_device, to_host
 from deconvnet.errors import DeconvnetError
 from deconvnet.layers.fba import fba
 from deconvnet.layers.losses import clipped_squared_error, log_squared_error, relative_psf_error, squared_error
@@ -109,7 +109,7 @@ class BurstTask:
         batch = max(1, round(self.settings["batch"] * most / frames))
         names = list(self.training)
         name = names[int(rng.integers(len(names)))]
-        return self.training[name].batch(rng, batch, frames)
+        return self.training[name].batch(rng, batch, frames, device=self.device)
 
     def fit(self, rng):
         """Set the network's fixed normalisation from a sample of training bursts."""
@@ -119,14 +119,15 @@ class BurstTask:
     def accumulate(self, rng, step):
         begun = time.perf_counter()
         bursts = self._draw(rng)
-        frames = to_device(np.ascontiguousarray(central(bursts.frames, self.network.surround)), self.device)
-        truth = to_device(np.ascontiguousarray(central(bursts.sharp, self.network.centre)), self.device)
+        xp = array_module(bursts.frames)
+        frames = xp.ascontiguousarray(central(bursts.frames, self.network.surround))
+        truth = xp.ascontiguousarray(central(bursts.sharp, self.network.centre))
         synthesis = time.perf_counter() - begun
         prediction, cache = self.network.forward(frames, train=True)
         loss, dprediction = self.loss(prediction, truth)
         weight = self.settings["psf_loss"]
         if weight and hasattr(cache, "psfs"):
-            psf_loss, dpsfs = relative_psf_error(cache.psfs, to_device(bursts.psfs, self.device))
+            psf_loss, dpsfs = relative_psf_error(cache.psfs, bursts.psfs)
             loss = loss + weight * psf_loss
             self.network.backward(dprediction, cache, dpsfs=weight * dpsfs)
         else:

@@ -60,7 +60,7 @@ def _nodes_between(places, nodes):
     return low, np.minimum(low + 1, len(nodes) - 1), (position - low).astype(np.float32)
 
 
-def restore_frames(network, frames, *, stride=5, psf_step=15, psf_smoothing=1, device="cpu", progress=False):
+def restore_frames(network, frames, *, stride=5, psf_step=15, psf_smoothing=2, device="cpu", progress=False):
     """Restore registered luminance frames with a burst network.
 
     Parameters
