@@ -1,8 +1,12 @@
 """Learned blind deconvolution of photographs and hand-held bursts.
 
-`deblur_burst` restores one sharp picture from a burst of blurry frames; `load_model` reads a trained
-network. Layers, networks and blur models are in the subpackages, imported by their full names.
+`deblur_burst` turns a burst into one picture, `load_model` reads a trained network. Both are imported when first used,
+so that ``import deconvnet`` is quick.
 """
+
+from __future__ import annotations
+
+import importlib
 
 from deconvnet._version import __version__
 from deconvnet.errors import DeconvnetError
@@ -16,13 +20,13 @@ _LAZY = {
 
 
 def __getattr__(name):
-    if name in _LAZY:
-        from importlib import import_module
-
-        module, attribute = _LAZY[name]
-        return getattr(import_module(module), attribute)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _LAZY[name]
+    value = getattr(importlib.import_module(module), attribute)
+    globals()[name] = value
+    return value
 
 
 def __dir__():
-    return __all__
+    return sorted({*globals(), *_LAZY})

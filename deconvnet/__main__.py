@@ -1,77 +1,179 @@
-"""The command line: `python -m deconvnet burst FRAME... -o OUT.png`, also installed as `deconvnet`."""
+"""The command line, ``python -m deconvnet`` and the console script ``deconvnet``."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
+import warnings
 from pathlib import Path
 
-from deconvnet import DeconvnetError, __version__
+from deconvnet._version import __version__
+from deconvnet.errors import DeconvnetError
 
 __all__ = ["main"]
 
 
 def _add_burst(commands):
-    burst = commands.add_parser(
+    """The subcommand ``burst``."""
+    parser = commands.add_parser(
         "burst",
-        help="one sharp picture from a burst of blurry frames",
-        description="Restore one sharp picture from a hand-held burst of blurry frames of the same scene.",
+        help="one sharp picture from a burst of shaky photographs",
+        description="One sharp picture from a burst of shaky photographs of the same scene.",
     )
-    burst.add_argument("frames", nargs="+", metavar="FRAME", help="two or more pictures, or a folder of them")
-    burst.add_argument("-o", "--output", required=True, metavar="OUT.png", help="the picture to write")
-    burst.add_argument("--model", metavar="FILE", help="model.safetensors of a training run")
-    burst.add_argument("--method", choices=("network", "fba", "mean"), default="network")
-    burst.add_argument("--p", type=float, default=11.0, help="exponent of --method fba (default 11)")
-    burst.add_argument("--stride", type=int, default=5, metavar="PX", help="distance of patches (default 5)")
-    burst.add_argument("--channels", choices=("luma", "rgb"), default="luma")
-    how = burst.add_mutually_exclusive_group()
-    how.add_argument("--register", choices=("auto", "translation", "homography"), default="auto")
-    how.add_argument("--no-register", action="store_const", const="none", dest="register")
-    burst.add_argument("--psf-out", metavar="DIR", help="draw each frame's estimated PSFs into this folder")
-    burst.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    burst.add_argument("--quiet", action="store_true", help="no progress bars")
-    burst.set_defaults(run=_burst)
+    parser.add_argument("frames", nargs="+", metavar="FRAME", help="the frames: two or more pictures, or one folder")
+    parser.add_argument("-o", "--output", required=True, metavar="OUT.png", help="the picture to write")
+    parser.add_argument("--bits", type=int, choices=(8, 16), default=8, help="bits a channel of OUT (default 8)")
+    method = parser.add_argument_group("method")
+    method.add_argument(
+        "--method",
+        choices=("network", "fba", "mean"),
+        default="network",
+        help="trained network (default), Fourier burst accumulation, or mean",
+    )
+    method.add_argument("--model", metavar="FILE", help="model.safetensors of python -m train.burst, for the network")
+    method.add_argument("--p", type=float, default=11.0, help="power of the Fourier burst accumulation (default 11)")
+    method.add_argument("--stride", type=int, default=5, metavar="PX", help="distance of the network's patches (5)")
+    method.add_argument("--channels", choices=("luma", "rgb"), default="luma", help="what the network runs on (luma)")
+    method.add_argument("--psf-out", metavar="DIR", help="also draw the estimated PSFs, one picture per frame")
+    motion = parser.add_mutually_exclusive_group()
+    motion.add_argument(
+        "--register",
+        choices=("auto", "translation", "homography"),
+        default="auto",
+        help="camera motion between the frames (default auto: the simplest that fits)",
+    )
+    motion.add_argument(
+        "--no-register", dest="register", action="store_const", const="none", help="the frames are registered already"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    parser.set_defaults(run=_burst)
+
+
+def _frame_files(names):
+    """The files of two or more pictures, or of one folder."""
+    from deconvnet.io import list_pictures
+
+    files = [Path(name) for name in names]
+    if len(files) == 1 and files[0].is_dir():
+        files = list_pictures(files[0])
+    elif any(file.is_dir() for file in files):
+        raise DeconvnetError("name either one folder or picture files, not both")
+    for file in files:
+        if not file.is_file():
+            raise DeconvnetError(f"there is no file {file}")
+    if len(files) < 2:
+        raise DeconvnetError(f"a burst needs at least two frames, and {files[0]} is the only one")
+    return files
+
+
+def _psf_folder(name):
+    """The folder for pictures of PSFs, made if its parent exists."""
+    from deconvnet.io import check_writable
+
+    folder = Path(name)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise DeconvnetError(f"the folder {folder} cannot be made: {error.strerror}") from error
+    check_writable(folder / "psf_01.png")
+    return folder
 
 
 def _burst(options):
-    from deconvnet.io import check_writable, frame_files, read_image, write_image
-    from deconvnet.restore.burst import deblur_burst
-    from deconvnet.restore.psf_picture import draw_psfs
+    from deconvnet.backend import resolve_device
+    from deconvnet.io import check_writable, read_image, write_image
 
-    output = check_writable(options.output)  # before any long work
-    files = frame_files(options.frames)
+    # Everything that can be refused is refused before the long work.
+    files = _frame_files(options.frames)
+    output = Path(options.output)
+    if output.resolve() in [file.resolve() for file in files]:
+        raise DeconvnetError(f"{output} is one of the frames: choose another name or folder for the output")
+    check_writable(output, options.bits)
+    if options.psf_out and options.method != "network":
+        raise DeconvnetError(f"--method {options.method} estimates no PSFs: leave --psf-out away")
+    device = resolve_device(options.device)
+    model = None
+    if options.method == "network":
+        if options.model is None:
+            raise DeconvnetError(
+                "the network needs --model FILE: train one with python -m train.burst, or use --method fba, which "
+                "needs none"
+            )
+        from deconvnet.networks.io import load_network
+
+        model = load_network(options.model, kind="burst", device=device)
+
+    from deconvnet.restore.burst import deblur_burst
+
+    wants_psfs = options.psf_out is not None
+    folder = _psf_folder(options.psf_out) if wants_psfs else None
+    progress = not options.quiet
+    if progress:
+        from tqdm import tqdm
+
+        reading = tqdm(files, desc="reading", unit="frame")
+    else:
+        reading = files
     result = deblur_burst(
-        [read_image(file) for file in files],
-        model=options.model,
+        (read_image(file).pixels for file in reading),
+        model=model,
         method=options.method,
-        p=options.p,
         stride=options.stride,
         channels=options.channels,
-        register_by=options.register,
-        device=options.device,
-        progress=not options.quiet,
-        details=True,
+        register=options.register,
+        p=options.p,
+        device=device,
+        progress=progress,
+        return_psfs=wants_psfs,
     )
-    write_image(output, result.picture)
-    if options.psf_out:
-        if result.psfs is None:
-            raise DeconvnetError("this method estimates no PSFs: --psf-out needs a quotient network")
-        folder = Path(options.psf_out)
-        folder.mkdir(parents=True, exist_ok=True)
-        for i, file in enumerate(files):
-            write_image(folder / f"{file.stem}_psf.png", draw_psfs(result.frames[i], result.psfs[:, :, i]))
-    return 0
+    picture, psfs = result if wants_psfs else (result, None)
+    write_image(output, picture, options.bits)
+    if wants_psfs:
+        from deconvnet.restore.psf_picture import draw_psfs
+
+        for index in range(psfs.shape[2]):
+            write_image(folder / f"psf_{index + 1:02d}.png", draw_psfs(picture, psfs[:, :, index]))
+    if progress:
+        print(f"{output}: {picture.shape[1]}×{picture.shape[0]} pixels from {len(files)} frames", file=sys.stderr)
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="deconvnet", description="Learned blind deconvolution of photographs and hand-held bursts."
+    )
+    parser.add_argument("--version", action="version", version=f"deconvnet {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_burst(commands)
+    return parser
+
+
+@contextlib.contextmanager
+def _plain_warnings():
+    """Warnings as one line each, without the place in the code that they come from."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: print(f"deconvnet: {message}", file=sys.stderr)
+        yield
 
 
 def main(arguments=None):
-    """Entry of the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="deconvnet", description="Learned blind deconvolution.")
-    parser.add_argument("--version", action="version", version=f"deconvnet {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_burst(commands)
-    options = parser.parse_args(arguments)
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Those of the process by default.
+
+    Returns
+    -------
+    int
+        Exit status: 0, 2 for anything that the user can mend (one line on standard error), 130 after Ctrl-C.
+    """
+    options = _parser().parse_args(arguments)
     try:
-        return options.run(options)
+        with _plain_warnings():
+            options.run(options)
     except DeconvnetError as error:
         print(f"deconvnet: {error}", file=sys.stderr)
         return 2
@@ -79,8 +181,9 @@ def main(arguments=None):
         print("deconvnet: not enough memory: use fewer or smaller frames", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("deconvnet: interrupted, nothing was written", file=sys.stderr)
+        print("deconvnet: interrupted, nothing written", file=sys.stderr)
         return 130
+    return 0
 
 
 if __name__ == "__main__":

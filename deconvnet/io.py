@@ -1,125 +1,251 @@
-"""Picture files: read as float arrays in [0, 1], written beside the target and then renamed."""
+"""Pictures on disk: read as floats in [0, 1], written beside and renamed, so that no half picture is ever seen."""
 
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from deconvnet.errors import DeconvnetError
 
-__all__ = ["PICTURE_SUFFIXES", "check_writable", "frame_files", "read_image", "write_image"]
+__all__ = ["READABLE", "WRITABLE", "Picture", "check_writable", "list_pictures", "read_image", "write_image"]
 
-PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+#: Suffixes of the files that are taken from a folder.
+READABLE = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+#: Suffixes that can be written, and with how many bits.
+WRITABLE = {
+    ".bmp": (8,),
+    ".jpeg": (8,),
+    ".jpg": (8,),
+    ".png": (8, 16),
+    ".tif": (8, 16),
+    ".tiff": (8, 16),
+    ".webp": (8,),
+}
+#: Modes of Pillow that are read as they are; palettes, CMYK and others are converted to RGB first.
+_PLAIN_MODES = frozenset(("F", "I", "I;16", "I;16B", "I;16L", "L", "LA", "RGB", "RGBA"))
 
 
-def frame_files(names):
-    """The picture files meant by a list of files, or by one folder (sorted by name).
+class Picture(NamedTuple):
+    """What `read_image` returns.
 
-    Raises
-    ------
-    DeconvnetError
-        If a name does not exist, or a folder holds no pictures.
+    Attributes
+    ----------
+    pixels : float32 array (H, W, 3) or (H, W)
+        Colour or grey, in [0, 1], upright.
+    bits : int
+        8 or 16 per channel as read; 32 for a file of floats.
     """
-    paths = [Path(name) for name in names]
-    files = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
-            if not inside:
-                raise DeconvnetError(f"{path} holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
-            files += inside
-        elif path.exists():
-            files.append(path)
-        else:
-            raise DeconvnetError(f"there is no file {path}")
-    return files
+
+    pixels: np.ndarray
+    bits: int
+
+
+def _first_line(error):
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _read_array(path):
+    """The pixels as the file holds them, upright."""
+    import imageio.v3 as iio
+
+    if path.suffix.lower() in (".tif", ".tiff"):
+        # Pillow would cut 16-bit colour to 8 bits.
+        import tifffile
+
+        with tifffile.TiffFile(path) as file:
+            deep_colour = file.pages[0].samplesperpixel > 1 and file.pages[0].bitspersample == 16
+            if deep_colour:
+                return file.pages[0].asarray()
+    with iio.imopen(path, "r", plugin="pillow") as file:
+        mode = file.metadata(index=0, exclude_applied=False).get("mode")
+        return file.read(index=0, mode=None if mode in _PLAIN_MODES else "RGB", rotate=True)
 
 
 def read_image(path):
-    """A picture as float32 in [0, 1], upright by its EXIF orientation.
+    """Read a picture file.
 
     Parameters
     ----------
     path : path-like
-        JPEG, PNG, TIFF, WebP or BMP with 8 or 16 bits.
+        JPEG, PNG, TIFF, WebP, BMP, or another format that Pillow reads; of several pages the first.
 
     Returns
     -------
-    float32 array (H, W) or (H, W, 3)
-        Grey or RGB; an alpha channel is dropped.
+    Picture
+        ``(pixels, bits)``, turned upright by its EXIF orientation. Transparent parts are laid on white, and the alpha
+        channel is gone. PNG files with 16-bit colour are read with 8 bits, and the orientation tag of TIFF files with
+        16-bit colour is not looked at: Pillow's limits.
 
     Raises
     ------
     DeconvnetError
-        If the file is missing or is no picture.
+        If the file is missing, is no picture, or holds values that are none of 8 bits, 16 bits or floats in [0, 1].
     """
-    import imageio.v3 as iio
-
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise DeconvnetError(f"there is no file {path}")
+    if not path.is_file():
+        raise DeconvnetError(f"{path} is no file: name a picture")
     try:
-        with iio.imopen(path, "r", plugin="pillow") as file:
-            mode = file.metadata(index=0, exclude_applied=False).get("mode", "RGB")
-            plain = mode in ("L", "LA", "RGB", "RGBA") or mode.startswith("I")
-            image = file.read(index=0, mode=None if plain else "RGB", rotate=True)
+        array = _read_array(path)
+    except MemoryError:
+        raise
     except Exception as error:  # decoders raise whatever they like on broken files
-        raise DeconvnetError(f"{path} cannot be read as a picture") from error
-    if image.ndim == 3 and image.shape[2] in (2, 4):
-        image = image[..., :-1]
-    if image.ndim == 3 and image.shape[2] == 1:
-        image = image[..., 0]
-    if image.ndim not in (2, 3) or image.dtype.kind not in "iu":
-        raise DeconvnetError(f"{path} is not a grey or RGB picture with 8 or 16 bits")
-    return image.astype(np.float32) / (255 if image.dtype == np.uint8 else 65535)
+        raise DeconvnetError(f"{path} cannot be read as a picture: {_first_line(error)}") from error
+    if array.ndim == 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in (2, 3, 4)) or array.size == 0:
+        raise DeconvnetError(f"{path} is no picture that can be used: its array has the shape {array.shape}")
+    if array.dtype == np.uint8:
+        bits, largest = 8, 255
+    elif array.dtype.kind in "iu":
+        bits, largest = 16, 65535
+    else:
+        bits, largest = 32, 1
+    if not (np.min(array) >= 0 and np.max(array) <= largest):
+        raise DeconvnetError(f"{path} holds values that are none of 8 bits, 16 bits or floats in [0, 1]")
+    pixels = array.astype(np.float32)
+    pixels /= largest
+    if pixels.ndim == 3 and pixels.shape[-1] in (2, 4):
+        alpha = pixels[..., -1:]
+        pixels = pixels[..., :-1] * alpha + (1 - alpha)
+        pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+    return Picture(np.ascontiguousarray(pixels), bits)
 
 
-def check_writable(path):
-    """Refuse an output path before any long work.
+def list_pictures(folder):
+    """The picture files in a folder (not in those inside it), sorted by name.
+
+    Parameters
+    ----------
+    folder : path-like
+
+    Returns
+    -------
+    list of Path
+        Files with a suffix of `READABLE`; hidden files are left out.
 
     Raises
     ------
     DeconvnetError
-        If its folder is missing or cannot be written, it is a folder, or its suffix is no picture's.
+        If there is none.
     """
-    path = Path(path)
-    if path.suffix.lower() not in PICTURE_SUFFIXES:
-        raise DeconvnetError(f"{path}: the output's name must end in one of {', '.join(PICTURE_SUFFIXES)}")
-    if not path.parent.is_dir():
-        raise DeconvnetError(f"{path.parent} is no folder: make it first, or write elsewhere")
-    if path.is_dir() or not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
-        raise DeconvnetError(f"{path} cannot be written: choose another output")
-    return path
+    folder = Path(folder)
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise DeconvnetError(f"the folder {folder} cannot be read: {error.strerror}") from error
+    found = [f for f in entries if f.suffix.lower() in READABLE and not f.name.startswith(".") and f.is_file()]
+    if not found:
+        raise DeconvnetError(f"no pictures in {folder}: {', '.join(READABLE)} files are wanted")
+    return found
 
 
-def write_image(path, image, *, bits=8):
-    """Write a picture given as floats; values are clipped to [0, 1] and rounded.
+def _beside(path):
+    return path.with_name(f".{path.name}.part")
+
+
+def check_writable(path, bits=8):
+    """Make sure, before any long work, that `write_image` will be able to write there.
 
     Parameters
     ----------
     path : path-like
-        The suffix chooses the format. An existing file is replaced in one step.
-    image : array (H, W) or (H, W, 3)
+        An existing picture there will be replaced.
     bits : {8, 16}
-        16 needs PNG or TIFF, and a grey picture.
 
     Raises
     ------
     DeconvnetError
-        If it cannot be written.
+        If the format is unknown or cannot hold the bits, or the folder is missing or not writable.
     """
+    path = Path(path)
+    depths = WRITABLE.get(path.suffix.lower())
+    if depths is None:
+        raise DeconvnetError(f"{path}: the name must end in one of {', '.join(WRITABLE)}")
+    if bits not in depths:
+        raise DeconvnetError(f"{path} cannot hold {bits} bits a channel: use .png or .tif, or 8 bits")
+    if path.is_dir():
+        raise DeconvnetError(f"{path} is a folder: name a file")
+    if not path.parent.is_dir():
+        raise DeconvnetError(f"there is no folder {path.parent} to write to: make it first")
+    try:
+        _beside(path).touch()
+        _beside(path).unlink()
+    except OSError as error:
+        raise DeconvnetError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _png_16(image):
+    """The bytes of a 16-bit PNG file: Pillow writes none in colour.
+
+    Each row is stored as its difference from the row above (filter type 2), which deflates much better.
+    """
+    height, width = image.shape[:2]
+    rows = image.astype(">u2").reshape(height, -1).view(np.uint8)
+    filtered = np.full((height, rows.shape[1] + 1), 2, dtype=np.uint8)
+    filtered[0, 1:] = rows[0]
+    filtered[1:, 1:] = rows[1:] - rows[:-1]  # modulo 256, as the format has it
+    header = struct.pack(">IIBBBBB", width, height, 16, 2 if image.ndim == 3 else 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(filtered.tobytes(), 6)), (b"IEND", b""))
+    parts = (
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def _encode(image, suffix):
+    """The bytes of a picture file."""
     import imageio.v3 as iio
 
-    path = check_writable(path)
-    top = 255 if bits == 8 else 65535
-    pixels = (np.clip(image, 0, 1) * top + 0.5).astype(np.uint8 if bits == 8 else np.uint16)
-    beside = path.with_name(f".{path.stem}.part{path.suffix}")
-    options = {"quality": 95} if path.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
+    if suffix == ".png" and image.dtype == np.uint16:
+        return _png_16(image)
+    if suffix in (".tif", ".tiff"):
+        import io
+
+        import tifffile
+
+        memory = io.BytesIO()
+        tifffile.imwrite(memory, image, photometric="rgb" if image.ndim == 3 else "minisblack")
+        return memory.getvalue()
+    options = {"quality": 95} if suffix in (".jpg", ".jpeg", ".webp") else {}
+    return iio.imwrite("<bytes>", image, plugin="pillow", extension=suffix, **options)
+
+
+def write_image(path, image, bits=8):
+    """Write a picture file: beside it first, then renamed.
+
+    Parameters
+    ----------
+    path : path-like
+        The suffix tells the format, see `WRITABLE`.
+    image : float array (H, W, 3) or (H, W)
+        In [0, 1]; values outside are clipped.
+    bits : {8, 16}
+        Per channel; 16 for PNG and TIFF only.
+
+    Raises
+    ------
+    DeconvnetError
+        As `check_writable`, or if the image is not finite or the disk is full; nothing is left behind then.
+    """
+    path = Path(path)
+    check_writable(path, bits)
+    image = np.asarray(image)
+    if not np.isfinite(image).all():
+        raise DeconvnetError(f"{path} is not written: the picture holds values that are not finite")
+    largest = 2**bits - 1
+    whole = np.rint(np.clip(image, 0, 1) * largest).astype(np.uint8 if bits == 8 else np.uint16)
+    beside = _beside(path)
     try:
-        iio.imwrite(beside, pixels, plugin="pillow", **options)
+        beside.write_bytes(_encode(whole, path.suffix.lower()))
         os.replace(beside, path)
     except OSError as error:
+        raise DeconvnetError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
         beside.unlink(missing_ok=True)
-        raise DeconvnetError(f"{path} cannot be written ({error.strerror or error})") from error

@@ -98,8 +98,9 @@ class BurstTask:
         self.network, self.settings, self.device = network, settings, device
         self.training = training  # {"plain": synthesizer, "camera": synthesizer}: those that are used
         self.validation = {name: ValidationSet(*args, network) for name, args in validation.items()}
-        self.first = next(iter(self.validation))
-        self.references, self.best_power = self.validation[self.first].references()
+        found = {name: data.references() for name, data in self.validation.items()}
+        self.references = {name: references for name, (references, _) in found.items()}
+        self.best_power = {name: power for name, (_, power) in found.items()}
         self.loss = LOSSES[settings["loss"]]
 
     def _draw(self, rng):
@@ -143,19 +144,21 @@ class BurstTask:
     def summary(self):
         scores = {}
         for name, data in self.validation.items():
-            references, best = data.references()
+            references = self.references[name]
             network = data.score(self.network, self.device)
             scores[name] = {
                 **{key: round(value, 2) for key, value in references.items()},
-                "FBA best p is": best,
+                "FBA best p is": self.best_power[name],
                 "network": round(network, 2),
+                "network above mean": round(network - references["mean"], 2),
                 "network above FBA best p": round(network - references["FBA best p"], 2),
                 "network above best frame": round(network - references["best frame"], 2),
             }
         return {"network": self.network.name, "psnr": scores}
 
     def picture(self, path):
-        draw_examples(path, self.network, self.validation[self.first], self.best_power, self.device)
+        name = next(iter(self.validation))
+        draw_examples(path, self.network, self.validation[name], self.best_power[name], self.device)
 
 
 def draw_examples(path, network, data, power, device, rows=6):

@@ -52,7 +52,7 @@ class Task(Protocol):
         """Scores on the fixed validation data, ``{name: float}``; the first is shown while training."""
 
     def reference_scores(self):
-        """Scores that do not depend on the network, drawn as lines in the curve."""
+        """What needs no network, by validation score: ``{score: {name: value}}``, drawn as lines in the curve."""
 
     def picture(self, path):
         """Draw validation examples."""
@@ -131,26 +131,28 @@ class _Metrics:
 
 
 def _draw_curve(path, rows, references):
+    """Training loss, and one panel per validation score with the references beside it."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 6), layout="constrained")
+    names = list(references)
+    figure = Figure(figsize=(4.2 * (1 + len(names)), 3.6), layout="constrained")
     FigureCanvasAgg(figure)
-    top, bottom = figure.subplots(2, 1, sharex=True)
+    first, *others = figure.subplots(1, 1 + len(names))
     steps = [row["step"] for row in rows]
-    top.plot(steps, [row["loss"] for row in rows], color="0.3")
-    top.set_ylabel("training loss")
-    names = [n for n in rows[-1] if n not in ("step", "seconds", "loss", "rate", "gradient_norm", "synthesis_share")]
-    for i, name in enumerate(names):
+    first.plot(steps, [row["loss"] for row in rows], color="0.3")
+    first.set_title("training loss")
+    first.set_xlabel("step")
+    for ax, name in zip(others, names):
         shown = [(row["step"], row[name]) for row in rows if name in row]
-        bottom.plot(*zip(*shown), color=f"C{i}", label=name)
-    for i, (name, value) in enumerate(references.items()):
-        bottom.axhline(value, color="0.5", linestyle=["-", "--", ":", "-."][i % 4], linewidth=1, label=name)
-    bottom.set_xlabel("step")
-    bottom.set_ylabel("validation")
-    bottom.legend(fontsize=8)
+        ax.plot(*zip(*shown), color="C0", label="network")
+        for i, (line, value) in enumerate(references[name].items()):
+            ax.axhline(value, color=f"C{1 + i}", linestyle="--", linewidth=1, label=line)
+        ax.set_title(f"validation: {name}")
+        ax.set_xlabel("step")
+        ax.legend(fontsize=7)
     beside = path.with_name(f".{path.stem}.part.png")
-    figure.savefig(beside, dpi=110)
+    figure.savefig(beside, dpi=100)
     os.replace(beside, path)
 
 
@@ -285,7 +287,7 @@ def train(task, schedule, out, settings, *, resume=False, quiet=False):
     shares = [row["synthesis_share"] for row in metrics.rows if "synthesis_share" in row]
     summary = {
         **described,
-        "validation": {**references, **scores},
+        "validation": scores,
         "steps": step,
         "seconds": round(seconds, 1),
         "synthesis_share": round(float(np.median(shares)), 4) if shares else None,

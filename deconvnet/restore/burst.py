@@ -1,75 +1,81 @@
-"""`deblur_burst`: a hand-held burst in, one sharp picture out."""
+"""A burst of shaky photographs becomes one picture: checks, registration, the method, colours."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 
 from deconvnet.backend import resolve_device, to_device, to_host
 from deconvnet.errors import DeconvnetError
 from deconvnet.restore.colour import luminance, transfer_colour
-from deconvnet.restore.fba import fourier_burst_accumulation
-from deconvnet.restore.patches import restore_frames
-from deconvnet.restore.registration import register
+from deconvnet.restore.fba import fourier_burst_accumulation, mean
+from deconvnet.restore.registration import METHODS as REGISTRATIONS
+from deconvnet.restore.registration import register as register_frames
 
-__all__ = ["BurstResult", "deblur_burst", "stack_frames"]
+__all__ = ["CHANNELS", "METHODS", "MIN_SIDE", "deblur_burst"]
 
 METHODS = ("network", "fba", "mean")
-SMALLEST = 65  # px: the networks' patch
+CHANNELS = ("luma", "rgb")
+#: Side of the smallest patch the networks take.
+MIN_SIDE = 65
 
 
-class BurstResult(NamedTuple):
-    """A restored burst and what was found on the way.
+def _as_float(frame, number):
+    """One frame as float32 in [0, 1]; refusals name it by its number."""
+    frame = np.asarray(frame)
+    if frame.ndim == 3 and frame.shape[-1] == 1:
+        frame = frame[..., 0]
+    if frame.ndim != 2 and not (frame.ndim == 3 and frame.shape[-1] == 3):
+        raise DeconvnetError(
+            f"frame {number} has the shape {frame.shape}: (H, W) for grey or (H, W, 3) for colour is wanted"
+        )
+    if min(frame.shape[:2]) < MIN_SIDE:
+        raise DeconvnetError(
+            f"frame {number} is {frame.shape[1]}×{frame.shape[0]} pixels: at least {MIN_SIDE} on each side are needed"
+        )
+    if frame.dtype in (np.uint8, np.uint16):
+        return frame.astype(np.float32) / np.float32(np.iinfo(frame.dtype).max)
+    if frame.dtype.kind != "f":
+        raise DeconvnetError(f"frame {number} has the type {frame.dtype}: floats in [0, 1], uint8 or uint16 are wanted")
+    if not np.isfinite(frame).all():
+        raise DeconvnetError(f"frame {number} holds values that are not finite: mend or leave out the frame")
+    if frame.min() < -0.001 or frame.max() > 1.001:
+        raise DeconvnetError(f"frame {number} holds floats outside [0, 1]: scale or clip them first")
+    return frame.astype(np.float32, copy=False)
 
-    Attributes
-    ----------
-    picture : float32 array (H, W) or (H, W, 3)
-        In [0, 1].
-    frames : float32 array (N, H, W) or (N, H, W, 3)
-        The registered frames.
-    psfs : float32 array (rows, columns, N, k, k), or None
-        PSFs on a grid over the picture, if the network estimates them.
-    """
 
-    picture: np.ndarray
-    frames: np.ndarray
-    psfs: np.ndarray | None
-
-
-def stack_frames(frames):
-    """Frames as one float32 array (N, H, W) or (N, H, W, 3) in [0, 1].
-
-    uint8 is divided by 255, uint16 by 65535; float arrays are taken as they are.
-
-    Raises
-    ------
-    DeconvnetError
-        If there are fewer than two, their sizes differ, one is too small, of another shape, or not finite.
-    """
-    frames = [np.asarray(f) for f in frames]
+def _checked(frames):
+    """The frames as a list of float32 arrays of one shape."""
+    frames = list(frames)
     if len(frames) < 2:
-        raise DeconvnetError("a burst needs at least two frames")
-    for i, frame in enumerate(frames, 1):
-        if frame.ndim not in (2, 3) or (frame.ndim == 3 and frame.shape[2] != 3):
-            raise DeconvnetError(f"frame {i} has the shape {frame.shape}: frames are (H, W) or (H, W, 3)")
-        if frame.shape != frames[0].shape:
+        raise DeconvnetError(f"a burst needs at least two frames, and there is {len(frames) or 'none'}")
+    shape = np.shape(frames[0])
+    for number, frame in enumerate(frames, start=1):
+        frames[number - 1] = _as_float(frame, number)
+        if np.shape(frame)[:2] != shape[:2]:
+            other = np.shape(frame)
             raise DeconvnetError(
-                f"frame {i} is {_size(frame)} and frame 1 is {_size(frames[0])}: the frames of a burst have one size"
+                f"frame {number} is {other[1]}×{other[0]} pixels and frame 1 is {shape[1]}×{shape[0]}: "
+                "all frames must have one size"
             )
-        if min(frame.shape[:2]) < SMALLEST:
-            raise DeconvnetError(f"frame {i} is {_size(frame)}: frames need at least {SMALLEST} px on each side")
-        if frame.dtype not in (np.uint8, np.uint16) and frame.dtype.kind != "f":
-            raise DeconvnetError(f"frame {i} has the type {frame.dtype}: use uint8, uint16, or float in [0, 1]")
-        if frame.dtype.kind == "f" and not np.isfinite(frame).all():
-            raise DeconvnetError(f"frame {i} has pixels that are not finite")
-    scale = {"u1": 255, "u2": 65535}.get(frames[0].dtype.str[1:], 1)
-    return np.stack(frames).astype(np.float32) / np.float32(scale)
+        if frames[number - 1].ndim != frames[0].ndim:
+            raise DeconvnetError(f"frame {number} and frame 1 are not both grey or both colour: convert them first")
+    return frames
 
 
-def _size(frame):
-    colour = "colour" if frame.ndim == 3 else "grey"
-    return f"{frame.shape[1]}×{frame.shape[0]} px {colour}"
+def _network(model, device):
+    """The network of a path, or a network itself, on the device."""
+    if model is None:
+        raise DeconvnetError(
+            "method 'network' needs a trained model: train one with python -m train.burst and name its "
+            "model.safetensors (--model), or use method 'fba' (--method fba), which needs none"
+        )
+    if hasattr(model, "to") and hasattr(model, "kind"):
+        if model.kind != "burst":
+            raise DeconvnetError(f"the model is for a {model.kind}, and a burst needs one of its own kind")
+        return model.to(device)
+    from deconvnet.networks.io import load_network
+
+    return load_network(model, kind="burst", device=device)
 
 
 def deblur_burst(
@@ -77,88 +83,117 @@ def deblur_burst(
     *,
     model=None,
     method="network",
-    p=11.0,
     stride=5,
     channels="luma",
-    register_by="auto",
+    register="auto",
+    p=11.0,
     device="auto",
     progress=False,
-    details=False,
+    return_psfs=False,
 ):
-    """Restore one sharp picture from a burst of blurry frames of the same scene.
+    """One sharp picture from a burst of shaky photographs.
 
     Parameters
     ----------
-    frames : sequence of array (H, W) or (H, W, 3)
-        At least two, of one size, 65 px or more on each side; uint8, uint16, or float in [0, 1].
+    frames : sequence of arrays (H, W) or (H, W, 3)
+        At least two, all of one size, at least 65 px on each side, all grey or all colour: sRGB as floats in [0, 1],
+        uint8 (divided by 255) or uint16 (divided by 65535).
     model : path-like or Layer, optional
-        A trained burst network, for ``method="network"``.
+        Burst network for ``method="network"``: the ``model.safetensors`` of a training run, or a loaded network.
     method : {"network", "fba", "mean"}
-        A network; Fourier burst accumulation of the whole frames; their mean.
-    p : float
-        Exponent of Fourier burst accumulation, for ``method="fba"``.
+        The network, vanilla Fourier burst accumulation of whole frames, or the mean of the registered frames.
     stride : int
-        Distance in pixels of the network's overlapping patches: larger is faster and less smooth.
+        Distance of neighbouring patches for the network, in pixels, 1 to 16: smaller is smoother and slower.
     channels : {"luma", "rgb"}
-        Run the network on the luminance, or on each colour channel (three times the work). Colours (a and b
-        of CIE Lab) come from Fourier burst accumulation either way.
-    register_by : {"auto", "translation", "homography", "none"}
+        Run the network on the luminance and take colours from Fourier burst accumulation, or, three times as slow,
+        on red, green and blue alike. Grey frames are their own luminance.
+    register : {"auto", "translation", "homography", "none"}
         See `deconvnet.restore.registration.register`.
+    p : float
+        Power of the Fourier burst accumulation, at least 0.
     device : {"auto", "cpu", "cuda"}
+        Where the network and the accumulation run. Registration runs on the CPU.
     progress : bool
-        Show progress bars.
-    details : bool
-        Return a `BurstResult` with the registered frames and the PSFs.
+        Show bars.
+    return_psfs : bool
+        Return the network's estimated PSFs too.
 
     Returns
     -------
-    float32 array (h, w) or (h, w, 3), or BurstResult
-        In [0, 1]; h, w may be smaller than H, W, since registration crops to what all frames show.
+    picture : float32 array (H', W') or (H', W', 3)
+        In [0, 1]: the part that all registered frames cover.
+    psfs : float32 array (rows, columns, N, k, k)
+        Only with ``return_psfs``: one PSF per kept frame on a grid spread evenly over the picture, from corner to
+        corner. With ``channels="rgb"`` those of the green channel.
 
     Raises
     ------
     DeconvnetError
-        If frames, model, method or device cannot be used; the message says what to do.
+        If the frames, the model or an option cannot be used; the message says what to do.
     """
-    if method not in METHODS:
-        raise DeconvnetError(f"unknown method {method!r}: use one of {', '.join(METHODS)}")
-    if channels not in ("luma", "rgb"):
-        raise DeconvnetError(f"unknown channels {channels!r}: use luma or rgb")
-    if not isinstance(stride, int) or not 1 <= stride <= 16:
-        raise DeconvnetError(f"a stride of {stride} px leaves gaps or none at all: use 1 to 16")
+    for name, value, known in (
+        ("method", method, METHODS),
+        ("channels", channels, CHANNELS),
+        ("register", register, REGISTRATIONS),
+    ):
+        if value not in known:
+            raise DeconvnetError(f"unknown {name} {value!r}: use one of {', '.join(known)}")
+    if not (isinstance(stride, (int, np.integer)) and 1 <= stride <= 16):
+        raise DeconvnetError(f"the stride must be a whole number from 1 to 16, not {stride}")
+    if not (np.isfinite(p) and p >= 0):
+        raise DeconvnetError(f"the power p must be a finite number from 0 up, not {p}")
+    if return_psfs and method != "network":
+        raise DeconvnetError(f"method {method!r} estimates no PSFs: use a network")
     device = resolve_device(device)
-    stack = stack_frames(frames)
+    # A model that is missing or of another kind is refused before the frames are even read.
     network = _network(model, device) if method == "network" else None
-    stack, _ = register(stack, register_by, progress=progress)
-    psfs = None
-    if method == "mean":
-        picture = stack.mean(axis=0)
-    else:
-        power = p if method == "fba" else 11.0
-        picture = to_host(fourier_burst_accumulation(to_device(stack, device), power))
-    if network is not None:
-        options = {"stride": stride, "device": device, "progress": progress}
-        if stack.ndim == 3:
-            picture, psfs = restore_frames(network, stack, **options)
-        elif channels == "luma":
-            luma, psfs = restore_frames(network, luminance(stack), **options)
-            picture = transfer_colour(luma, picture)
-        else:
-            restored = [restore_frames(network, stack[..., c], **options) for c in range(3)]
-            psfs = restored[1][1]  # of green, which has most of the luminance
-            rgb = np.stack([image for image, _ in restored], axis=-1)
-            picture = transfer_colour(luminance(np.clip(rgb, 0, 1)), picture)
-    picture = np.clip(picture, 0, 1).astype(np.float32)
-    return BurstResult(picture, stack, psfs) if details else picture
-
-
-def _network(model, device):
-    from deconvnet.networks.io import load_network
-
-    if model is None:
+    if return_psfs and not hasattr(network, "estimate_psfs"):
+        raise DeconvnetError(f"the network {network.name!r} estimates no PSFs: use one of the kind 'quotient'")
+    frames = register_frames(_checked(frames), register, progress=progress).frames
+    if min(frames[0].shape[:2]) < MIN_SIDE:
+        height, width = frames[0].shape[:2]
         raise DeconvnetError(
-            "method 'network' needs a model: train one with python -m train.burst, or use the method fba"
+            f"the registered frames have only {width}×{height} pixels in common, and {MIN_SIDE} on each side are "
+            "needed: leave out the frames that moved most, or use --no-register (register='none')"
         )
-    if hasattr(model, "forward"):
-        return model.to(device)
-    return load_network(model, kind="burst", device=device)
+    if method == "mean":
+        return np.clip(mean(frames), 0, 1)
+
+    colour = frames[0].ndim == 3
+    accumulated = None
+    if method == "fba" or (colour and channels == "luma"):
+        on_device = (to_device(frame, device) for frame in frames)
+        accumulated = to_host(fourier_burst_accumulation(_Sized(on_device, len(frames)), p, progress=progress))
+    if method == "fba":
+        return np.clip(accumulated, 0, 1)
+
+    from deconvnet.restore.patches import restore_frames
+
+    def restore(planes):
+        return restore_frames(network, np.stack(planes), stride=stride, progress=progress, device=device)
+
+    if not colour:
+        picture, psfs = restore(frames)
+    elif channels == "luma":
+        sharp, psfs = restore([luminance(frame) for frame in frames])
+        picture = transfer_colour(sharp, accumulated)
+    else:
+        picture = np.empty_like(frames[0])
+        for channel in range(3):
+            picture[..., channel], found = restore([frame[..., channel] for frame in frames])
+            psfs = found if channel <= 1 else psfs
+    picture = np.clip(picture, 0, 1)
+    return (picture, psfs) if return_psfs else picture
+
+
+class _Sized:
+    """An iterator with a length, so that progress bars know their end."""
+
+    def __init__(self, items, length):
+        self.items, self.length = items, length
+
+    def __iter__(self):
+        return iter(self.items)
+
+    def __len__(self):
+        return self.length

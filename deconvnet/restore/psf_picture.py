@@ -1,45 +1,63 @@
-"""Estimated PSFs drawn over the picture, each at its place."""
+"""Estimated PSFs drawn over the picture at the places they belong to: one picture per frame."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from deconvnet.restore.colour import luminance
+
 __all__ = ["draw_psfs"]
 
+#: Brightness of the picture underneath.
+DIM = 0.35
 
-def draw_psfs(picture, psfs, *, scale=2):
-    """A picture, darkened, with the PSFs of one frame over it.
+
+def _enlarged(psf, times):
+    """A PSF (k, k) normalised to its maximum, each pixel ``times`` pixels wide."""
+    highest = psf.max()
+    scaled = np.clip(psf / highest, 0, 1) if highest > 0 else np.zeros_like(psf)
+    return np.kron(scaled, np.ones((times, times), dtype=psf.dtype))
+
+
+def _chosen(nodes, room, side):
+    """Which of ``nodes`` evenly spread over ``room`` pixels to draw, and the first pixel of each tile of this side."""
+    count = max(1, min(nodes, room // (side + side // 2)))
+    places = np.linspace(0, nodes - 1, 2 * count + 1)[1::2]  # the middles of equal parts
+    index = np.rint(places).astype(int)
+    middle = (room - 1) * index / max(nodes - 1, 1) if nodes > 1 else np.array([(room - 1) / 2])
+    return index, np.clip(np.rint(middle - (side - 1) / 2).astype(int), 0, max(room - side, 0))
+
+
+def draw_psfs(picture, psfs, *, across=12):
+    """Draw the PSFs of one frame over a picture.
 
     Parameters
     ----------
-    picture : array (H, W) or (H, W, 3)
-        In [0, 1].
-    psfs : array (rows, columns, k, k)
-        PSFs on a regular grid over the picture.
-    scale : int
-        Pixels per PSF pixel.
+    picture : float array (H, W) or (H, W, 3)
+        In [0, 1]; shown dim and grey.
+    psfs : float array (rows, columns, k, k)
+        PSFs on a grid spread evenly over the picture, from corner to corner.
+    across : int
+        About how many to draw along the longer side; fewer of a dense grid are drawn than there are, so that they do
+        not touch.
 
     Returns
     -------
     float32 array (H, W, 3)
-
-    Notes
-    -----
-    As many PSFs of the grid as fit beside each other; each is scaled to its own maximum.
+        Each PSF is normalised to its own maximum (white on black in a frame), with pixels enlarged as the room allows.
     """
-    rows, columns, side, _ = psfs.shape
     height, width = picture.shape[:2]
-    base = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=-1)
-    canvas = 0.35 * base.astype(np.float32)
-    tile = scale * side
-    down, across = max(1, min(rows, height // (tile + 4))), max(1, min(columns, width // (tile + 4)))
-    for i in range(down):
-        for j in range(across):
-            psf = psfs[int((i + 0.5) * rows / down), int((j + 0.5) * columns / across)]
-            shown = np.kron(psf / max(psf.max(), 1e-12), np.ones((scale, scale)))
-            top = max(0, int((i + 0.5) * height / down) - tile // 2)
-            left = max(0, int((j + 0.5) * width / across) - tile // 2)
-            place = canvas[top : top + tile, left : left + tile]
-            shown = shown[: place.shape[0], : place.shape[1], None]
-            place += (1 - place) * shown * np.array([1.0, 0.85, 0.3], dtype=np.float32)
+    rows, columns, k = psfs.shape[:3]
+    times = max(1, int(max(height, width) / across / 1.5) // (k + 2))
+    side = k * times + 2
+    canvas = np.repeat((DIM * luminance(picture))[..., None], 3, axis=-1).astype(np.float32)
+    if side > min(height, width):
+        raise ValueError(f"PSFs of {k} pixels have no room in a picture of {width}×{height}")
+    row_index, tops = _chosen(rows, height, side)
+    column_index, lefts = _chosen(columns, width, side)
+    for row, top in zip(row_index, tops):
+        for column, left in zip(column_index, lefts):
+            tile = canvas[top : top + side, left : left + side]
+            tile[...] = (1.0, 0.75, 0.2)
+            tile[1:-1, 1:-1] = _enlarged(psfs[row, column], times)[..., None]
     return canvas

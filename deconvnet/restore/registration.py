@@ -18,7 +18,7 @@ METHODS = ("auto", "translation", "homography", "none")
 #: of the estimate, and resampling costs sharpness.
 STILL = 0.25
 #: A richer kind of motion must leave at most this share of the misfit (1 − correlation).
-BETTER = 0.9
+BETTER = 0.85
 #: Correlation of reference and laid-on frame below which they do not show the same.
 SAME = 0.4
 #: Correlation below which features are asked for a second opinion.
@@ -399,10 +399,8 @@ def register(frames, method="auto", reference="sharpest", *, progress=False):
         )
     crop = _covered(shape, [m for m in motions if m is not None])
     registered = []
-    for index, motion in enumerate(motions):
+    for frame, motion in zip(frames, motions):
         if motion is not None:
-            frame = frames[index]
             laid = frame if np.array_equal(motion, np.eye(3)) else _warp(frame, motion)
             registered.append(np.ascontiguousarray(laid[crop]))
-        frames[index] = None  # large pictures: let go of each as soon as it is not needed
     return Registration(registered, reference, motions, crop)
