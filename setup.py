@@ -32,9 +32,11 @@ setup(
         "matplotlib>=3.7",
         "numba>=0.59",
         "numpy>=1.26",
+        "pillow>=9.4",
         "safetensors>=0.4",
         "scikit-image>=0.22",
         "scipy>=1.11",
+        "tifffile>=2023.1",
         "tqdm>=4.65",
     ],
     extras_require={

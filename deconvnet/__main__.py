@@ -31,7 +31,12 @@ def _add_burst(commands):
         default="network",
         help="trained network (default), Fourier burst accumulation, or mean",
     )
-    method.add_argument("--model", metavar="FILE", help="model.safetensors of python -m train.burst, for the network")
+    method.add_argument(
+        "--model",
+        default="burst",
+        metavar="MODEL",
+        help="a network that ships (deconvnet models), or the model.safetensors of a training run (default burst)",
+    )
     method.add_argument("--p", type=float, default=11.0, help="power of the Fourier burst accumulation (default 11)")
     method.add_argument("--stride", type=int, default=5, metavar="PX", help="distance of the network's patches (5)")
     method.add_argument("--channels", choices=("luma", "rgb"), default="luma", help="what the network runs on (luma)")
@@ -96,11 +101,6 @@ def _burst(options):
     device = resolve_device(options.device)
     model = None
     if options.method == "network":
-        if options.model is None:
-            raise DeconvnetError(
-                "the network needs --model FILE: train one with python -m train.burst, or use --method fba, which "
-                "needs none"
-            )
         from deconvnet.networks.io import load_network
 
         model = load_network(options.model, kind="burst", device=device)
@@ -139,6 +139,19 @@ def _burst(options):
         print(f"{output}: {picture.shape[1]}×{picture.shape[0]} pixels from {len(files)} frames", file=sys.stderr)
 
 
+def _add_models(commands):
+    """The subcommand ``models``."""
+    parser = commands.add_parser("models", help="list the trained networks that ship")
+    parser.set_defaults(run=_models)
+
+
+def _models(options):
+    from deconvnet.weights import shipped_models
+
+    for name, title in shipped_models().items():
+        print(f"{name:10s} {title}")
+
+
 def _parser():
     parser = argparse.ArgumentParser(
         prog="deconvnet", description="Learned blind deconvolution of photographs and hand-held bursts."
@@ -146,6 +159,7 @@ def _parser():
     parser.add_argument("--version", action="version", version=f"deconvnet {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_burst(commands)
+    _add_models(commands)
     return parser
 
 

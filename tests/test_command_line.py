@@ -122,8 +122,8 @@ def test_outputs_that_cannot_be_written_are_refused_before_the_work(shots, tmp_p
 
 def test_models_that_cannot_be_used_are_refused(shots, tmp_path, refused, rng):
     out = tmp_path / "sharp.png"
-    assert "python -m train.burst" in refused("burst", shots, "-o", out)
-    assert "no file" in refused("burst", shots, "-o", out, "--model", tmp_path / "model.safetensors")
+    assert "name a shipped one" in refused("burst", shots, "-o", out, "--model", "nothing")
+    assert "no model" in refused("burst", shots, "-o", out, "--model", tmp_path / "model.safetensors")
     assert "cannot be read as a model" in refused("burst", shots, "-o", out, "--model", shots / "0.png")
     network = build_network("quotient", {"psf_size": 9, "widths": (8, 8, 8, 8, 8), "refinement_width": 8}, rng=rng)
     network.kind = "photo"

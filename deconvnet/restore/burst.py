@@ -63,12 +63,7 @@ def _checked(frames):
 
 
 def _network(model, device):
-    """The network of a path, or a network itself, on the device."""
-    if model is None:
-        raise DeconvnetError(
-            "method 'network' needs a trained model: train one with python -m train.burst and name its "
-            "model.safetensors (--model), or use method 'fba' (--method fba), which needs none"
-        )
+    """The network of a name or path, or a network itself, on the device."""
     if hasattr(model, "to") and hasattr(model, "kind"):
         if model.kind != "burst":
             raise DeconvnetError(f"the model is for a {model.kind}, and a burst needs one of its own kind")
@@ -81,7 +76,7 @@ def _network(model, device):
 def deblur_burst(
     frames,
     *,
-    model=None,
+    model="burst",
     method="network",
     stride=5,
     channels="luma",
@@ -98,8 +93,9 @@ def deblur_burst(
     frames : sequence of arrays (H, W) or (H, W, 3)
         At least two, all of one size, at least 65 px on each side, all grey or all colour: sRGB as floats in [0, 1],
         uint8 (divided by 255) or uint16 (divided by 65535).
-    model : path-like or Layer, optional
-        Burst network for ``method="network"``: the ``model.safetensors`` of a training run, or a loaded network.
+    model : str, path-like or Layer
+        Burst network for ``method="network"``: the name of one that ships, the ``model.safetensors`` of a training
+        run, or a loaded network.
     method : {"network", "fba", "mean"}
         The network, vanilla Fourier burst accumulation of whole frames, or the mean of the registered frames.
     stride : int

@@ -149,8 +149,8 @@ ONE = np.full((70, 80), 0.5, dtype=np.float32)
         ([ONE, ONE], {"p": float("nan")}, "power p"),
         ([ONE, ONE], {"stride": 0}, "stride"),
         ([ONE, ONE], {"return_psfs": True}, "estimates no PSFs"),
-        ([ONE, ONE], {"method": "network"}, "python -m train.burst"),
-        ([ONE, ONE], {"method": "network", "model": "nowhere.safetensors"}, "there is no file"),
+        ([ONE, ONE], {"method": "network", "model": "nothing"}, "there is no model nothing: name a shipped one"),
+        ([ONE, ONE], {"method": "network", "model": "no/where.safetensors"}, "there is no model no/where"),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_one_line(frames, options, message):
