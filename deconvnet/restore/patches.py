@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import uniform_filter1d
 
 from deconvnet.backend import to_device, to_host
 from deconvnet.layers.window import hann_window
 
 __all__ = ["overlap_add", "patch_places", "restore_frames"]
 
-CHUNK_FRAMES = 448  # patches × frames that go through a network at once: bounds the memory
+#: Patches × frames that go through a network at once: bounds the memory.
+CHUNK_FRAMES = 448
+#: Most places, across and down, whose PSFs are returned for people to look at.
+SHOWN = 16
 
 
 def patch_places(length, centre, stride):
@@ -31,26 +35,9 @@ def overlap_add(total, weight, patches, tops, lefts, window):
         weight[top : top + side, left : left + side] += window
 
 
-def _crops(padded, tops, lefts, side):
-    """Crops (n, N, side, side) of padded frames (N, H, W) at n places."""
-    views = np.lib.stride_tricks.sliding_window_view(padded, (side, side), axis=(1, 2))
-    return np.ascontiguousarray(views[:, tops, lefts].transpose(1, 0, 2, 3))
-
-
 def _chunks(count, frames):
     size = max(1, CHUNK_FRAMES // frames)
     return [slice(i, min(i + size, count)) for i in range(0, count, size)]
-
-
-def _smooth_over_grid(grid, radius):
-    """Mean over the (2·radius + 1)² nearest nodes of a grid (rows, columns, ...), fewer at its border."""
-    from scipy.ndimage import uniform_filter1d
-
-    for axis in (0, 1):
-        if radius and grid.shape[axis] > 1:
-            size = min(2 * radius + 1, 2 * grid.shape[axis] - 1)
-            grid = uniform_filter1d(grid, size, axis=axis, mode="nearest")
-    return grid
 
 
 def _nodes_between(places, nodes):
@@ -58,6 +45,89 @@ def _nodes_between(places, nodes):
     position = np.clip(np.interp(places, nodes, np.arange(len(nodes))), 0, len(nodes) - 1)
     low = np.minimum(position.astype(int), max(len(nodes) - 2, 0))
     return low, np.minimum(low + 1, len(nodes) - 1), (position - low).astype(np.float32)
+
+
+class _Canvas:
+    """Frames with room around them, crops at any place, and the windowed sum of what was predicted."""
+
+    def __init__(self, frames, network, stride, device):
+        _, self.height, self.width = frames.shape
+        self.centre, self.device = network.centre, device
+        self.tops = patch_places(self.height, self.centre, stride)
+        self.lefts = patch_places(self.width, self.centre, stride)
+        reach = (network.surround - self.centre) // 2  # of the largest crop, beyond the predicted centre
+        self.before = reach - int(self.tops[0])
+        below, right = (
+            max(0, int(places[-1]) + self.centre + reach - length)
+            for places, length in ((self.tops, self.height), (self.lefts, self.width))
+        )
+        self.padded = np.pad(frames, ((0, 0), (self.before, below), (self.before, right)), mode="symmetric")
+        self.window = hann_window(self.centre).astype(np.float32)
+        self.total = np.zeros(self.padded.shape[1:], dtype=np.float32)
+        self.weight = np.zeros_like(self.total)
+
+    def crops(self, top, lefts, side):
+        """Crops (n, N, side, side), on the device, around the predicted centres in one row."""
+        start = top + self.before - (side - self.centre) // 2
+        columns = lefts + self.before - (side - self.centre) // 2
+        views = np.lib.stride_tricks.sliding_window_view(self.padded[:, start : start + side], side, axis=2)
+        # (N, side, places, side) -> (places, N, side, side)
+        return to_device(np.ascontiguousarray(views[:, :, columns].transpose(2, 0, 1, 3)), self.device)
+
+    def add(self, predicted, top, lefts):
+        tops = np.full(len(lefts), top + self.before)
+        overlap_add(self.total, self.weight, to_host(predicted), tops, lefts + self.before, self.window)
+
+    def picture(self):
+        inside = (slice(self.before, self.before + self.height), slice(self.before, self.before + self.width))
+        return self.total[inside] / self.weight[inside]
+
+
+class _PsfRows:
+    """PSFs on a coarse grid of places, row by row as they are needed, averaged over neighbouring places.
+
+    Each row is ``(psfs (columns, N, k, k), adaptation (columns, bands))``; rows that are no longer needed
+    are dropped, so the memory does not grow with the height of the picture.
+    """
+
+    def __init__(self, network, canvas, every, radius, frames):
+        self.network, self.canvas, self.radius, self.frames = network, canvas, radius, frames
+        self.tops, self.lefts = canvas.tops[::every], canvas.lefts[::every]
+        self.found, self.averaged = {}, {}
+
+    def _row(self, index):
+        """The network's word on one row of places."""
+        if index not in self.found:
+            parts = []
+            for part in _chunks(len(self.lefts), self.frames):
+                crops = self.canvas.crops(self.tops[index], self.lefts[part], self.network.surround)
+                psfs, adaptation = self.network.estimate_psfs(crops)[:2]
+                parts.append((to_host(psfs), to_host(adaptation)))
+            self.found[index] = tuple(np.concatenate(arrays) for arrays in zip(*parts))
+        return self.found[index]
+
+    def row(self, index):
+        """One row of places, PSFs averaged over the (2·radius + 1)² nearest."""
+        if index not in self.averaged:
+            first = index - self.radius
+            near = [min(max(i, 0), len(self.tops) - 1) for i in range(first, index + self.radius + 1)]
+            psfs = sum(self._row(i)[0] for i in near) / np.float32(len(near))
+            size = min(2 * self.radius + 1, 2 * len(self.lefts) - 1)
+            psfs = uniform_filter1d(psfs, size, axis=0, mode="nearest") if size > 1 else psfs
+            self.averaged[index] = psfs, self._row(index)[1]
+            self.found = {i: kept for i, kept in self.found.items() if i >= first}
+            self.averaged = {i: kept for i, kept in self.averaged.items() if i >= index - 1}
+        return self.averaged[index]
+
+    def between(self, rows, columns, part):
+        """Bilinear interpolation at the patches ``part`` of one row: PSFs and adaptation."""
+        results = [0, 0]
+        for row, share in rows:
+            for which, grid in enumerate(self.row(row)):
+                low, high, weight = (c[part].reshape(-1, *[1] * (grid.ndim - 1)) for c in columns)
+                mixed = (1 - weight) * grid[low.ravel()] + weight * grid[high.ravel()]
+                results[which] = results[which] + share * mixed
+        return tuple(to_device(np.ascontiguousarray(r), self.canvas.device) for r in results)
 
 
 def restore_frames(network, frames, *, stride=5, psf_step=15, psf_smoothing=2, device="cpu", progress=False):
@@ -84,69 +154,37 @@ def restore_frames(network, frames, *, stride=5, psf_step=15, psf_smoothing=2, d
     picture : float32 array (H, W)
         Not clipped.
     psfs : float32 array (rows, columns, N, k, k), or None
-        Estimated PSFs on a grid over the picture, for networks that have them.
+        For networks that have them: estimated PSFs at up to 16 × 16 places, evenly over the picture.
 
     Notes
     -----
     Each predicted centre is weighed with a 2-D Hann window and averaged (Wieschollek et al. 2016,
     Sec. 3.3). PSFs change slowly over a picture, so they are estimated on a coarser grid, averaged over
-    neighbours, and interpolated linearly at each patch.
+    neighbours, and interpolated linearly at each patch. Frames are continued by reflection at their borders.
     """
     from tqdm import tqdm
 
-    count, height, width = frames.shape
-    frames = np.ascontiguousarray(frames, dtype=np.float32)
-    centre, surround = network.centre, network.surround
-    tops, lefts = patch_places(height, centre, stride), patch_places(width, centre, stride)
-    # Room for the largest surround of the outermost patches.
-    before = (surround - centre) // 2 - tops[0]
-    after = [
-        max(0, int(places[-1]) + centre + (surround - centre) // 2 - length)
-        for places, length in ((tops, height), (lefts, width))
-    ]
-    padded = np.pad(frames, ((0, 0), (before, after[0]), (before, after[1])), mode="symmetric")
-    window = hann_window(centre).astype(np.float32)
-    total = np.zeros((height + before + after[0], width + before + after[1]), dtype=np.float32)
-    weight = np.zeros_like(total)
-    grid_tops, grid_lefts = (a.ravel() for a in np.meshgrid(tops, lefts, indexing="ij"))
-
-    def crops(rows, columns, side):
-        """Crops of the given side around the predicted centres at these places."""
-        shift = before - (side - centre) // 2
-        return to_device(_crops(padded, rows + shift, columns + shift, side), device)
-
-    estimates_psfs = hasattr(network, "estimate_psfs")
-    psfs = None
-    if estimates_psfs:
-        every = max(1, round(psf_step / stride))
-        node_tops, node_lefts = tops[::every], lefts[::every]
-        rows, columns = (a.ravel() for a in np.meshgrid(node_tops, node_lefts, indexing="ij"))
-        found = [
-            tuple(to_host(a) for a in network.estimate_psfs(crops(rows[part], columns[part], surround))[:2])
-            for part in tqdm(_chunks(len(rows), count), desc="PSFs", disable=not progress, leave=False)
-        ]
-        shape = (len(node_tops), len(node_lefts))
-        psfs = np.concatenate([f[0] for f in found])
-        psfs = _smooth_over_grid(psfs.reshape(*shape, *psfs.shape[1:]), psf_smoothing)
-        adaptation = np.concatenate([f[1] for f in found]).reshape(*shape, -1)
-        row_nodes, column_nodes = _nodes_between(tops, node_tops), _nodes_between(lefts, node_lefts)
-
-    def between_nodes(grid, part):
-        """Bilinear interpolation of a node grid at the patches of a chunk."""
-        row, column = np.divmod(np.arange(part.start, part.stop), len(lefts))
-        out = 0
-        for r, fr in ((row_nodes[0], 1 - row_nodes[2]), (row_nodes[1], row_nodes[2])):
-            for c, fc in ((column_nodes[0], 1 - column_nodes[2]), (column_nodes[1], column_nodes[2])):
-                share = (fr[row] * fc[column]).reshape(-1, *[1] * (grid.ndim - 2))
-                out = out + share * grid[r[row], c[column]]
-        return to_device(out, device)
-
-    for part in tqdm(_chunks(len(grid_tops), count), desc="restoring", disable=not progress):
-        if estimates_psfs:
-            patches = crops(grid_tops[part], grid_lefts[part], network.patch)
-            sharp = network.deconvolve(patches, between_nodes(psfs, part), between_nodes(adaptation, part))
-        else:
-            sharp = network.restore(crops(grid_tops[part], grid_lefts[part], surround))
-        overlap_add(total, weight, to_host(sharp), grid_tops[part] + before, grid_lefts[part] + before, window)
-    inside = (slice(before, before + height), slice(before, before + width))
-    return total[inside] / weight[inside], psfs
+    count = len(frames)
+    canvas = _Canvas(np.ascontiguousarray(frames, dtype=np.float32), network, stride, device)
+    grid, shown = None, {}
+    if hasattr(network, "estimate_psfs"):
+        grid = _PsfRows(network, canvas, max(1, round(psf_step / stride)), psf_smoothing, count)
+        row_nodes, column_nodes = _nodes_between(canvas.tops, grid.tops), _nodes_between(canvas.lefts, grid.lefts)
+        shown_rows = np.unique(np.linspace(0, len(grid.tops) - 1, SHOWN).round().astype(int))
+        shown_columns = np.unique(np.linspace(0, len(grid.lefts) - 1, SHOWN).round().astype(int))
+    for i, top in enumerate(tqdm(canvas.tops, desc="restoring", unit="row", disable=not progress)):
+        if grid is not None:
+            low, high, weight = (nodes[i] for nodes in row_nodes)
+            rows = [(low, 1 - weight), (high, weight)] if weight > 0 else [(low, np.float32(1))]
+            for row, _ in rows:
+                if row in shown_rows and row not in shown:
+                    shown[row] = grid.row(row)[0][shown_columns]
+        for part in _chunks(len(canvas.lefts), count):
+            if grid is None:
+                sharp = network.restore(canvas.crops(top, canvas.lefts[part], network.surround))
+            else:
+                psfs, adaptation = grid.between(rows, column_nodes, part)
+                sharp = network.deconvolve(canvas.crops(top, canvas.lefts[part], network.patch), psfs, adaptation)
+            canvas.add(sharp, top, canvas.lefts[part])
+    psfs = None if grid is None else np.stack([shown[row] for row in sorted(shown)])
+    return canvas.picture(), psfs

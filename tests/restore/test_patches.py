@@ -73,6 +73,16 @@ def test_smoothing_over_places_removes_an_outlier():
     assert np.ptp(smooth) < np.ptp(rough)
 
 
+def test_averaged_psfs_are_the_mean_over_neighbouring_places(rng):
+    frame = rng.random((150, 150), dtype=np.float32)
+    frames = np.stack([frame, frame])
+    _, each = restore_frames(PassingPsfs(), frames, stride=15, psf_step=15, psf_smoothing=0)
+    _, mean = restore_frames(PassingPsfs(), frames, stride=15, psf_step=15, psf_smoothing=1)
+    assert each.shape == mean.shape == (11, 11, 2, 3, 3)
+    assert np.allclose(mean[4, 5], each[3:6, 4:7].mean(axis=(0, 1)), atol=1e-6)
+    assert np.allclose(mean[0, 5], (2 * each[0, 4:7] + each[1, 4:7]).mean(axis=0) / 3, atol=1e-6)
+
+
 def test_the_result_does_not_depend_on_how_patches_are_chunked(rng, monkeypatch):
     network = QuotientBurst(widths=(8,), refinement_width=8, rng=rng)
     frames = rng.random((2, 80, 70), dtype=np.float32)
