@@ -106,8 +106,9 @@ class QuotientBurst(Layer):
 
         x̂ = F⁻¹[ Σ conj(K_i) Y_i / (Σ |K_i|² + β) ],    log β(f) = ν(f) + Σ_r h_r b_r(|f|)
 
-    ν is learned per frequency; h is predicted from the burst and starts at zero, so that the
-    regulariser can follow the noise and the texture of the patch. A refinement looks at
+    ν is learned per frequency; h is predicted from the burst (its hidden units, and the power of the
+    frames and of their mean in radial bands) and starts at zero, so that the regulariser can follow the
+    noise and the texture of the patch. A refinement looks at
     ``R_i · mean_j(K_j) − K_i``, which is zero for PSFs that explain the measured ratios, and corrects the
     logits; it starts at zero too. Multi-frame quotient: Schuler et al.
     2015, Eq. (5) and Appendix A, with the PSFs for x̃ and the frames for ỹ.
@@ -159,7 +160,7 @@ class QuotientBurst(Layer):
             _Refinement(fans[-1] + 2 * self.features.frequencies, refinement_width, psf_size, rng, dtype)
             for _ in range(refinements)
         ]
-        self.head = Dense(fans[-1], noise_bands, rng, gain=0.0, dtype=dtype)
+        self.head = Dense(fans[-1] + 2 * noise_bands, noise_bands, rng, gain=0.0, dtype=dtype)
         half = patch * (patch // 2 + 1)
         self.log_beta = Parameter(np.full(half, -5.0, dtype=dtype))
         # Start from the belief that a PSF is a blob.
@@ -186,6 +187,12 @@ class QuotientBurst(Layer):
             h_r above.
         caches : tuple or None
         """
+        frames_hat, _ = self._spectra(self._central(surrounds, self.patch))
+        return self._estimate(surrounds, frames_hat, train)
+
+    def _estimate(self, surrounds, frames_hat, train):
+        """`estimate_psfs` with the spectra of the patches, which `forward` has at hand."""
+        xp = array_module(surrounds)
         hidden, _ = self.features.forward(surrounds)
         ratio = self.features.ratio(hidden)
         kept = []
@@ -202,7 +209,8 @@ class QuotientBurst(Layer):
             logits = logits + correction
             psfs, psf_cache = self.softmax.forward(logits, train=train)
             refined.append((error_cache, correction_cache, psf_cache))
-        adaptation, head_cache = self.head.forward(hidden.mean(axis=1), train=train)
+        pooled = xp.concatenate([hidden.mean(axis=1), self._band_powers(frames_hat)], axis=-1)
+        adaptation, head_cache = self.head.forward(pooled, train=train)
         caches = (kept, logits_cache, softmax_cache, refined, head_cache)
         return psfs, adaptation, (caches if train else None)
 
@@ -210,19 +218,37 @@ class QuotientBurst(Layer):
         xp = array_module(like)
         return xp.asarray(_radial_basis((self.patch, self.patch), self.noise_bands, like.dtype.name))
 
-    def _quotient(self, patches, psfs, adaptation):
-        """Deconvolved patches without their mean, their mean, and what the backward pass needs."""
-        xp = array_module(patches, psfs)
+    def _band_powers(self, frames_hat):
+        """Log powers in radial bands up to the highest frequencies, of the frames and of their mean: (B, 2·bands).
+
+        Their difference at high frequencies tells the noise, which the regulariser must follow.
+        """
+        xp = array_module(frames_hat)
+        basis = self._basis(frames_hat.real)
+        basis = basis / basis.sum(axis=1, keepdims=True)
+        mean = frames_hat.mean(axis=1)
+        own = (frames_hat.real**2 + frames_hat.imag**2).mean(axis=1)
+        both = xp.stack([own, mean.real**2 + mean.imag**2], axis=1) @ basis.T
+        return 0.25 * xp.log(both.reshape(len(frames_hat), -1) + 1e-2)  # of order one for photographs
+
+    def _spectra(self, patches):
+        """Spectra (B, N, F) of the patches without their mean and faded at the borders, and the mean (B, 1, 1)."""
+        xp = array_module(patches)
         batch, frames, side, _ = patches.shape
-        half = side * (side // 2 + 1)
         mean = patches.mean(axis=(-2, -1), keepdims=True)
         window = xp.asarray(border_fade(side, self.fade).astype(patches.dtype))
-        frames_hat = rfft2((patches - mean) * window).reshape(batch, frames, half)
-        otf = psf_to_otf(psfs, (side, side)).reshape(batch, frames, half)
-        beta = xp.exp(self.log_beta.value + adaptation @ self._basis(patches))
+        return rfft2((patches - mean) * window).reshape(batch, frames, -1), mean.mean(axis=1)
+
+    def _quotient(self, frames_hat, psfs, adaptation):
+        """Deconvolved patches without their mean, and what the backward pass needs."""
+        xp = array_module(frames_hat, psfs)
+        batch, frames, _ = frames_hat.shape
+        side = self.patch
+        otf = psf_to_otf(psfs, (side, side)).reshape(batch, frames, -1)
+        beta = xp.exp(self.log_beta.value + adaptation @ self._basis(psfs))
         z_hat, denominator = quotient_spectrum(otf, frames_hat, beta)
         sharp = irfft2(z_hat.reshape(batch, side, side // 2 + 1), (side, side))
-        return sharp, mean.mean(axis=1), (otf, frames_hat, z_hat, denominator, beta)
+        return sharp, (otf, frames_hat, z_hat, denominator, beta)
 
     def _central(self, patches, side):
         start = (patches.shape[-1] - side) // 2
@@ -230,13 +256,15 @@ class QuotientBurst(Layer):
 
     def deconvolve(self, patches, psfs, adaptation):
         """Sharp centres (B, centre, centre) of patches (B, N, patch, patch) with known PSFs."""
-        sharp, mean, _ = self._quotient(patches, psfs, adaptation)
+        frames_hat, mean = self._spectra(patches)
+        sharp, _ = self._quotient(frames_hat, psfs, adaptation)
         return self._central(sharp, self.centre) + mean
 
     def forward(self, surrounds, *, train=False):
         """Sharp centres (B, centre, centre) of a burst (B, N, surround, surround)."""
-        psfs, adaptation, kept = self.estimate_psfs(surrounds, train=train)
-        sharp, mean, parts = self._quotient(self._central(surrounds, self.patch), psfs, adaptation)
+        frames_hat, mean = self._spectra(self._central(surrounds, self.patch))
+        psfs, adaptation, kept = self._estimate(surrounds, frames_hat, train)
+        sharp, parts = self._quotient(frames_hat, psfs, adaptation)
         prediction = self._central(sharp, self.centre) + mean
         if not train:
             return prediction, None
@@ -268,7 +296,8 @@ class QuotientBurst(Layer):
         dpsf = psf_to_otf_backward(dotf.reshape(batch, frames, side, -1), self.psf_size, (side, side))
         if dpsfs is not None:
             dpsf += dpsfs
-        dhidden = self.head.backward(dadaptation, cache.head)[:, None] / frames
+        dpooled = self.head.backward(dadaptation, cache.head)
+        dhidden = dpooled[:, None, : -2 * self.noise_bands] / frames
         # Every refinement adds to the logits of the one before: their gradient is summed on the way up.
         dlogits = 0
         for refinement, (error_cache, correction_cache, psf_cache) in zip(
