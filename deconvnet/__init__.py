@@ -1,7 +1,7 @@
 """Learned blind deconvolution of photographs and hand-held bursts.
 
-`deblur_burst` turns a burst into one picture, `load_model` reads a trained network. Both are imported when first used,
-so that ``import deconvnet`` is quick.
+`deblur_burst` turns a burst into one picture, `deblur` restores a single photograph, `load_model` reads a trained
+network. They are imported when first used, so that ``import deconvnet`` is quick.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import importlib
 from deconvnet._version import __version__
 from deconvnet.errors import DeconvnetError
 
-__all__ = ["DeconvnetError", "__version__", "deblur_burst", "load_model"]
+__all__ = ["DeconvnetError", "__version__", "deblur", "deblur_burst", "load_model"]
 
 _LAZY = {
+    "deblur": ("deconvnet.restore.photo", "deblur"),
     "deblur_burst": ("deconvnet.restore.burst", "deblur_burst"),
     "load_model": ("deconvnet.networks.io", "load_network"),
 }

@@ -153,12 +153,15 @@ def _models(options):
 
 
 def _parser():
+    from deconvnet.restore.photo_command import add_photo
+
     parser = argparse.ArgumentParser(
         prog="deconvnet", description="Learned blind deconvolution of photographs and hand-held bursts."
     )
     parser.add_argument("--version", action="version", version=f"deconvnet {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_burst(commands)
+    add_photo(commands)
     _add_models(commands)
     return parser
 

@@ -20,6 +20,7 @@ ALLOWED = {
         "deconvnet.layers",
         "deconvnet.networks",
         "deconvnet.restore",
+        "deconvnet.blur",
         "deconvnet.io",
     },
 }

@@ -11,17 +11,17 @@ import dataclasses
 import os
 import sys
 import time
-import warnings
 
 import numpy as np
 
-from deconvnet.backend import array_module, resolve_device, to_device, to_host
-from deconvnet.errors import DeconvnetError
+from deconvnet.backend import array_module, to_device, to_host
 from deconvnet.layers.fba import fba
 from deconvnet.layers.losses import clipped_squared_error, log_squared_error, relative_psf_error, squared_error
 from deconvnet.networks.io import build_network
-from train.loop import Schedule, claim_folder, read_settings, train
+from train.command import add_run_options, positive, read_photographs, run
 
+PROGRAM = "train.burst"
+OUT = "runs/burst"
 FBA_POWERS = (3, 5, 7, 11, 15, 20, 30, 50)
 LOSSES = {"log": log_squared_error, "mse": squared_error, "clipped": clipped_squared_error}
 ROWS = 32 * 14  # frames in a batch of the default size: other frame counts keep the product
@@ -94,6 +94,8 @@ class ValidationSet:
 class BurstTask:
     """A burst network, the bursts it learns from, and those it is measured on (see `train.loop.Task`)."""
 
+    unit = " dB"
+
     def __init__(self, network, settings, training, validation, device):
         self.network, self.settings, self.device = network, settings, device
         self.training = training  # {"plain": synthesizer, "camera": synthesizer}: those that are used
@@ -117,7 +119,10 @@ class BurstTask:
         frames = np.concatenate([s.batch(rng, 64, self.settings["frames"][1]).frames for s in self.training.values()])
         self.network.fit(np.ascontiguousarray(central(frames, self.network.surround)))
 
-    def accumulate(self, rng, step):
+    def trainable(self, step):
+        return None
+
+    def accumulate(self, rng, step, running):
         begun = time.perf_counter()
         bursts = self._draw(rng)
         xp = array_module(bursts.frames)
@@ -204,13 +209,6 @@ def _frame_range(text):
     return [fewest, most]
 
 
-def _positive(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
-
-
 DEFAULTS = {
     "images": None,
     "shake": None,
@@ -245,68 +243,39 @@ def _parser():
     data.add_argument("--shake", metavar="PATH", help="recorded hand shake: a gyroscope text file, or a folder of them")
     data.add_argument("--blur", choices=("mixed", "plain", "camera"), help="the papers' setting, a camera's, or both")
     data.add_argument("--frames", type=_frame_range, metavar="N", help="frames a burst, 14 or 2-14 (default 2-14)")
-    data.add_argument("--psf-size", type=_positive, metavar="PX", help="largest PSF support (default 25)")
+    data.add_argument("--psf-size", type=positive, metavar="PX", help="largest PSF support (default 25)")
     data.add_argument("--noise", type=float, help="standard deviation of the plain setting's noise (default 0.01)")
     net = parser.add_argument_group("network and optimisation")
     net.add_argument("--network", choices=("quotient", "compact", "paper"))
-    net.add_argument("--steps", type=_positive, help=f"default {DEFAULTS['steps']}")
-    net.add_argument("--batch", type=_positive, help="bursts a step at the full number of frames (default 32)")
+    net.add_argument("--steps", type=positive, help=f"default {DEFAULTS['steps']}")
+    net.add_argument("--batch", type=positive, help="bursts a step at the full number of frames (default 32)")
     net.add_argument("--loss", choices=tuple(LOSSES), help="of the predicted patch (default log: as PSNR counts)")
     net.add_argument("--psf-loss", type=float, metavar="W", help="weight of the PSFs' relative error (default 0.1)")
-    net.add_argument("--optimizer", choices=("adam", "sgd"))
+    net.add_argument("--optimizer", choices=("adam", "sgd", "adadelta"))
     net.add_argument("--lr", type=float, help="highest learning rate (default 1e-3)")
     net.add_argument("--lr-schedule", choices=("cosine", "step", "constant"))
     net.add_argument("--clip", type=float, help="gradients longer than this are shortened (default 1)")
     net.add_argument("--seed", type=int)
-    run = parser.add_argument_group("run")
-    run.add_argument("--device", choices=("auto", "cpu", "cuda"))
-    run.add_argument("--out", metavar="DIR", help="default runs/burst")
-    run.add_argument("--resume", action="store_true", help="continue the run in --out, with its settings")
-    run.add_argument("--validate-every", type=_positive, metavar="STEPS")
-    run.add_argument("--checkpoint-every", type=_positive, metavar="STEPS")
-    run.add_argument("--validation", type=_positive, metavar="BURSTS", help="validation bursts (default 128)")
-    run.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_run_options(parser, out=OUT, validation="validation bursts (default 128)")
     return parser
 
 
-def _settings(said, out, resume):
-    """Settings of the run: the defaults and what was said, or those of the run that is resumed."""
-    if not resume:
-        settings = {**DEFAULTS, **said}
-        if "psf_loss" not in said and settings["network"] != "quotient":
-            settings["psf_loss"] = 0.0
-        if settings["network"] == "paper" and "frames" not in said:
-            settings["frames"] = [14, 14]
-        return settings
-    settings = read_settings(out)
-    may_change = {"steps", "validate_every", "checkpoint_every"}
-    for name, value in said.items():
-        if name not in may_change and settings.get(name) != value:
-            option = "--" + name.replace("_", "-")
-            raise DeconvnetError(
-                f"{option} differs from the run in {out} ({settings.get(name)}): leave it away to resume, "
-                "or choose another --out"
-            )
-    return {**settings, **said}
+def _fresh_settings(said):
+    """Settings of a new run: the defaults and what was said."""
+    settings = {**DEFAULTS, **said}
+    if "psf_loss" not in said and settings["network"] != "quotient":
+        settings["psf_loss"] = 0.0
+    if settings["network"] == "paper" and "frames" not in said:
+        settings["frames"] = [14, 14]
+    return settings
 
 
 def make_task(settings, device, *, quiet=False):
     """The task of a run: photographs, synthesizers, validation sets and a fresh network."""
-    from deconvnet.blur.photographs import default_photographs, load_photographs, split_photographs
     from deconvnet.blur.psf import load_shake
     from deconvnet.blur.synthesis import BurstSettings, BurstSynthesizer
 
-    if settings["images"]:
-        with warnings.catch_warnings():  # said below, as a line of this program
-            warnings.simplefilter("ignore")
-            photographs = load_photographs(settings["images"], progress=not quiet)
-        for name, reason in photographs.skipped[:10]:
-            print(f"train.burst: skipped {name}: {reason}", file=sys.stderr)
-        if len(photographs.skipped) > 10:
-            print(f"train.burst: and {len(photographs.skipped) - 10} other files", file=sys.stderr)
-    else:
-        photographs = default_photographs()
-    seen, unseen = split_photographs(photographs)
+    seen, unseen = read_photographs(settings["images"], PROGRAM, quiet=quiet)
     shake = load_shake(settings["shake"]) if settings["shake"] else None
     name = settings["network"]
     config = {"psf_size": settings["psf_size"]} if name == "quotient" else {}
@@ -338,31 +307,16 @@ def make_task(settings, device, *, quiet=False):
     return task
 
 
+def _report(summary):
+    """Lines that tell how the network did."""
+    for name, scores in summary["psnr"].items():
+        yield f"{name} validation bursts, PSNR in dB: " + ", ".join(f"{k} {v}" for k, v in scores.items())
+
+
 def main(arguments=None):
     """Entry of ``python -m train.burst``; returns the exit status."""
     said = vars(_parser().parse_args(arguments))
-    out, resume = said.pop("out", "runs/burst"), said.pop("resume", False)
-    quiet, device = said.pop("quiet", False), said.pop("device", "auto")
-    try:
-        device = resolve_device(device)
-        out = claim_folder(out, resume)
-        settings = _settings(said, out, resume)
-        task = make_task(settings, device, quiet=quiet)
-        schedule = Schedule(**{name: settings[name] for name in Schedule._fields})
-        summary = train(task, schedule, out, settings, resume=resume, quiet=quiet)
-    except DeconvnetError as error:
-        print(f"train.burst: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("train.burst: interrupted before the first step", file=sys.stderr)
-        return 130
-    for name, scores in summary.get("psnr", {}).items():
-        print(f"{name} validation bursts, PSNR in dB: " + ", ".join(f"{k} {v}" for k, v in scores.items()))
-    print(f"in {out}: model.safetensors, curve.png, validation.png, metrics.csv, summary.json")
-    if summary.get("interrupted"):
-        print(f"interrupted at step {summary['steps']}; continue with --resume", file=sys.stderr)
-        return 130
-    return 0
+    return run(PROGRAM, said, out=OUT, fresh_settings=_fresh_settings, make_task=make_task, report=_report)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from deconvnet._version import __version__
 from deconvnet.backend import array_module
 from deconvnet.errors import DeconvnetError
 from deconvnet.networks.io import load_arrays, save_arrays, save_network
-from train.optimisers import SGD, Adam, MovingAverage, gradient_norm, make_schedule
+from train.optimisers import SGD, Adadelta, Adam, MovingAverage, gradient_norm, make_schedule
 
 __all__ = ["Schedule", "Task", "claim_folder", "read_settings", "train"]
 
@@ -36,7 +36,7 @@ CHECKPOINT, MODEL, METRICS, CURVE, PICTURE, SUMMARY = (
     "validation.png",
     "summary.json",
 )
-OPTIMISERS = {"adam": Adam, "sgd": SGD}
+OPTIMISERS = {"adam": Adam, "sgd": SGD, "adadelta": Adadelta}
 AVERAGE_EVERY = 10  # steps between two updates of the moving average: it reads every weight
 
 
@@ -44,9 +44,16 @@ class Task(Protocol):
     """What the loop needs to know of a network and its data."""
 
     network: object
+    unit: str  # of the scores, with a space before it
 
-    def accumulate(self, rng, step):
-        """Draw a batch, add its gradients to the parameters; returns ``(loss, seconds of synthesis)``."""
+    def trainable(self, step):
+        """Names of the parameters that this step (from 0) may change, as a set; None for all."""
+
+    def accumulate(self, rng, step, running):
+        """Draw a batch, add its gradients to the parameters; returns ``(loss, seconds of synthesis)``.
+
+        ``running`` is the running mean of the losses so far, None before the first.
+        """
 
     def validate(self):
         """Scores on the fixed validation data, ``{name: float}``; the first is shown while training."""
@@ -250,14 +257,16 @@ def train(task, schedule, out, settings, *, resume=False, quiet=False):
         while step < schedule.steps and not interrupted.is_set():
             started = time.perf_counter()
             task.network.zero_grad()
-            loss, synthesis_seconds = task.accumulate(np.random.default_rng((schedule.seed, step)), step)
+            loss, synthesis_seconds = task.accumulate(np.random.default_rng((schedule.seed, step)), step, running)
             norm = gradient_norm(parameters)
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 raise DeconvnetError(
                     f"the loss or its gradient is not finite at step {step + 1}: start again with a lower --lr "
                     f"(the last good checkpoint stays in {out})"
                 )
-            optimiser.step(rate_at(step), step + 1, norm)
+            optimiser.step(rate_at(step), step + 1, norm, only=task.trainable(step))
+            if step and task.trainable(step) != task.trainable(step - 1):
+                average.restart(task.trainable(step) or parameters)  # what is trained from now on is another thing
             step += 1
             if step % AVERAGE_EVERY == 0:
                 average.update()
@@ -276,7 +285,7 @@ def train(task, schedule, out, settings, *, resume=False, quiet=False):
             if step % schedule.checkpoint_every == 0 or stopping:
                 save()
             bar.update()
-            shown = "".join(f", {name} {value:.2f} dB" for name, value in list(scores.items())[:1])
+            shown = "".join(f", {name} {value:.2f}{task.unit}" for name, value in list(scores.items())[:1])
             bar.set_postfix_str(f"loss {running:.4f}{shown}", refresh=False)
         stopped_early = step < schedule.steps
     with average.applied():

@@ -12,7 +12,7 @@ import math
 from deconvnet.backend import array_module
 from deconvnet.kernels.optimiser_steps import adam_step, momentum_step
 
-__all__ = ["SGD", "Adam", "MovingAverage", "gradient_norm", "make_schedule"]
+__all__ = ["SGD", "Adadelta", "Adam", "MovingAverage", "gradient_norm", "make_schedule"]
 
 
 def gradient_norm(parameters):
@@ -47,8 +47,8 @@ class _Optimiser:
         for name, moment in self._moments.items():
             moment[...] = array_module(moment).asarray(arrays[name])
 
-    def step(self, rate, count, norm):
-        """Update every parameter.
+    def step(self, rate, count, norm, *, only=None):
+        """Update the parameters.
 
         Parameters
         ----------
@@ -58,10 +58,13 @@ class _Optimiser:
             Number of this step, from 1.
         norm : float
             Global gradient norm, as of `gradient_norm`.
+        only : set of str, optional
+            Names of the parameters to update; the others, and their moments, stay as they are. All by default.
         """
         scale = min(1.0, self.clip / norm) if self.clip and norm > 0 else 1.0
         for name, p in self.parameters.items():
-            self._update(name, p, scale, rate, count)
+            if only is None or name in only:
+                self._update(name, p, scale, rate, count)
 
 
 class Adam(_Optimiser):
@@ -100,6 +103,33 @@ class SGD(_Optimiser):
 
     def _update(self, name, p, scale, rate, count):
         momentum_step(p.value, p.grad, self._moments[f"{name}/velocity"], scale, rate, self.momentum)
+
+
+class Adadelta(_Optimiser):
+    """ADADELTA (Zeiler 2012), with clipping by the global norm.
+
+    Notes
+    -----
+    With running means of the squared gradients, ``G ← ρG + (1 − ρ)g²``, and of the squared updates,
+    ``U ← ρU + (1 − ρ)δ²``: ``δ = g · √(U + ε) / √(G + ε)``, ``value ← value − rate · δ``. Schuler et al. 2015,
+    Sec. 3.3, take a rate of 0.01 and ρ = 0.95.
+    """
+
+    moments = ("gradients", "updates")
+
+    def __init__(self, parameters, *, clip=None, decay=0.95, epsilon=1e-6):
+        super().__init__(parameters, clip=clip)
+        self.decay, self.epsilon = decay, epsilon
+
+    def _update(self, name, p, scale, rate, count):
+        gradients, updates = self._moments[f"{name}/gradients"], self._moments[f"{name}/updates"]
+        g = p.grad * p.value.dtype.type(scale)
+        gradients *= self.decay
+        gradients += (1 - self.decay) * g * g
+        delta = g * ((updates + self.epsilon) / (gradients + self.epsilon)) ** 0.5
+        updates *= self.decay
+        updates += (1 - self.decay) * delta * delta
+        p.value -= rate * delta
 
 
 def make_schedule(name, rate, steps, *, warmup=100):
@@ -151,6 +181,11 @@ class MovingAverage:
             average = self.average[name]
             average *= keep
             average += (1 - keep) * p.value
+
+    def restart(self, names):
+        """Forget what the average of these parameters was: it is their value now."""
+        for name in names:
+            self.average[name][...] = self.parameters[name].value
 
     @contextlib.contextmanager
     def applied(self):

@@ -9,6 +9,7 @@ from pathlib import Path
 from deconvnet._version import __version__
 from deconvnet.backend import to_host
 from deconvnet.errors import DeconvnetError
+from deconvnet.weights import find_model
 
 __all__ = ["build_network", "load_arrays", "load_network", "save_arrays", "save_network"]
 
@@ -19,7 +20,7 @@ def build_network(name, config=None, *, rng=None, dtype="float32"):
     Parameters
     ----------
     name : str
-        ``"quotient"``, ``"compact"`` or ``"paper"``.
+        ``"quotient"``, ``"compact"`` or ``"paper"`` for bursts, ``"pyramid"`` for a photo.
     config : dict, optional
         Keyword arguments of the network's class; its defaults otherwise.
     rng : numpy.random.Generator, optional
@@ -40,7 +41,11 @@ def build_network(name, config=None, *, rng=None, dtype="float32"):
         from deconvnet.networks.filter_burst import FilterBurst
 
         return FilterBurst(**{"network": name, **config}, rng=rng, dtype=dtype)
-    raise DeconvnetError(f"there is no network {name!r}: use quotient, compact or paper")
+    if name == "pyramid":
+        from deconvnet.networks.photo import Pyramid
+
+        return Pyramid(**config, rng=rng, dtype=dtype)
+    raise DeconvnetError(f"there is no network {name!r}: use quotient, compact, paper or pyramid")
 
 
 def save_arrays(path, arrays, record):
@@ -48,13 +53,14 @@ def save_arrays(path, arrays, record):
 
     A reader, or a kill at any moment, sees the old file or the new one, never half of one.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     path = Path(path)
     beside = path.with_name(f".{path.name}.part")
     host = {name: to_host(a) for name, a in arrays.items()}
-    save_file(host, beside, metadata={"deconvnet": json.dumps(record)})
-    with open(beside, "rb+") as file:
+    with open(beside, "wb") as file:  # with the permissions of an ordinary file, which save_file would not give it
+        file.write(save(host, metadata={"deconvnet": json.dumps(record)}))
+        file.flush()
         os.fsync(file.fileno())
     os.replace(beside, path)
 
@@ -71,7 +77,7 @@ def load_arrays(path):
 
     path = Path(path)
     if not path.is_file():
-        raise DeconvnetError(f"there is no file {path}: train a model with python -m train.burst, or name another")
+        raise DeconvnetError(f"there is no file {path}")
     try:
         with safe_open(path, framework="numpy") as file:
             record = json.loads((file.metadata() or {}).get("deconvnet", "null"))
@@ -106,11 +112,12 @@ def save_network(path, network, *, training=None):
 
 
 def load_network(path, *, kind=None, device="cpu"):
-    """The network saved at ``path``; its training record becomes the attribute ``training``.
+    """A trained network; its training record becomes the attribute ``training``.
 
     Parameters
     ----------
-    path : path-like
+    path : str or path-like
+        Name of a network that ships (`deconvnet.weights.shipped_models`), or a ``model.safetensors``.
     kind : {"burst", "photo"}, optional
         Refuse networks of another kind.
     device : {"cpu", "cuda"}
@@ -120,6 +127,7 @@ def load_network(path, *, kind=None, device="cpu"):
     DeconvnetError
         If the file is missing, unreadable, of another kind, or its weights do not fit.
     """
+    path = find_model(path)
     arrays, record = load_arrays(path)
     if "network" not in record or "config" not in record:
         raise DeconvnetError(f"{path} holds no network; name the model.safetensors of a training run")

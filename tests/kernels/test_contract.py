@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from deconvnet.backend import to_device, to_host
-from deconvnet.kernels import optimiser_steps, quotient, relative_spectra
-from deconvnet.testing import TOLERANCE
+from deconvnet.kernels import optimiser_steps, quotient, relative_spectra, unfold
+from deconvnet.testing import TOLERANCE, dottest
 
 
 class Record(NamedTuple):
@@ -29,7 +29,7 @@ def _complex(rng, shape, real):
 
 
 def _quotient(rng, real, size):
-    batch, pairs, frequencies = size
+    batch, _, frequencies = size
     beta = rng.uniform(0.1, 1, (batch if batch > 1 else 1, frequencies)).astype(real)
     return [_complex(rng, size, real), _complex(rng, size, real), beta]
 
@@ -52,6 +52,19 @@ def _adam(rng, real, size):
 
 def _momentum(rng, real, size):
     return [*(rng.standard_normal(size).astype(real) for _ in range(3)), 0.7, 1e-2, 0.9]
+
+
+def _block(rng, real, size):
+    """An image, the sides of a neighbourhood, and a block of rows that does not start at the top."""
+    channels, kh, width = size
+    kw = min(3, width)
+    return [rng.standard_normal((channels, kh + 6, width)).astype(real), (kh, kw), 2, 4]
+
+
+def _columns(rng, real, size):
+    image, neighbourhood, top, rows = _block(rng, real, size)
+    columns = unfold.unfold_reference(image, neighbourhood, top, rows)
+    return [rng.standard_normal(columns.shape).astype(real), neighbourhood, top, image]
 
 
 def _backward_with_keyword(*arguments):
@@ -96,6 +109,8 @@ RECORDS = [
         _momentum,
         (0, 2),
     ),
+    Record("unfold", unfold.unfold_reference, unfold.unfold_numba, unfold.unfold, _block),
+    Record("fold_add", unfold.fold_add_reference, unfold.fold_add_numba, unfold.fold_add, _columns, (3,)),
 ]
 SIZES = [(1, 1, 1), (1, 2, 17), (3, 14, 64), (2, 5, 2145)]
 
@@ -152,3 +167,15 @@ def test_production_form_takes_strided_input(rng):
     z, _ = quotient.quotient_spectrum(x[:, ::2], y[:, ::2], beta)
     exact, _ = quotient.quotient_spectrum_reference(x[:, ::2], y[:, ::2], beta)
     assert np.allclose(z, exact, atol=1e-12)
+
+
+def test_folding_is_the_adjoint_of_unfolding(rng):
+    image, size, top, rows = _block(rng, np.float64, (3, 5, 11))
+
+    def fold(columns):
+        back = np.zeros_like(image)
+        unfold.fold_add(columns, size, top, back)
+        return back
+
+    columns = rng.standard_normal((3 * 5 * 3, 4 * 9))
+    dottest(lambda a: unfold.unfold(a, size, top, rows), fold, image, columns)

@@ -164,3 +164,18 @@ def test_an_empty_folder_and_nothing_to_resume_are_refused(tmp_path):
     failed = run(tmp_path, tmp_path / "nothing", "--resume", check=False)
     assert failed.returncode == 2
     assert "no checkpoint" in failed.stderr
+
+
+def test_a_finished_run_ships_as_float16_with_a_card(finished, tmp_path, rng):
+    from deconvnet.weights import shipped_models
+    from train.ship import ship
+
+    ship(finished[0], "small", "twelve pictures", "everything", folder=tmp_path)
+    card = (tmp_path / "small.md").read_text()
+    for said in ("twelve pictures", "everything", "8 steps", "| plain |"):
+        assert said in card
+    whole = load_network(finished[0] / "model.safetensors")
+    half = load_network(tmp_path / "small.safetensors", kind="burst")
+    burst = rng.random((1, 3, 129, 129), dtype=np.float32)
+    assert np.abs(whole.forward(burst)[0] - half.forward(burst)[0]).max() < 5e-3
+    assert set(shipped_models()) >= {p.stem for p in (ROOT / "deconvnet" / "weights").glob("*.safetensors")}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deconvnet.layers.base import Parameter
-from train.optimisers import SGD, Adam, MovingAverage, gradient_norm, make_schedule
+from train.optimisers import SGD, Adadelta, Adam, MovingAverage, gradient_norm, make_schedule
 
 
 def _minimise(optimiser, parameters, target, rate, steps):
@@ -21,7 +21,7 @@ def test_optimisers_find_the_minimum(rng, make, rate):
     assert np.allclose(parameters["w"].value, 1.5, atol=1e-3)
 
 
-@pytest.mark.parametrize("make", [Adam, SGD])
+@pytest.mark.parametrize("make", [Adam, SGD, Adadelta])
 def test_moments_carried_over_continue_bit_for_bit(rng, make):
     start = rng.standard_normal(50).astype(np.float32)
     whole, first = {"w": Parameter(start.copy())}, {"w": Parameter(start.copy())}
@@ -35,6 +35,34 @@ def test_moments_carried_over_continue_bit_for_bit(rng, make):
         second["w"].grad[...] = 2 * (second["w"].value - 0.3)
         resumed.step(0.01, step, gradient_norm(second))
     assert np.array_equal(whole["w"].value, second["w"].value)
+
+
+def test_adadelta_takes_the_steps_of_its_formula():
+    p = {"w": Parameter(np.array([2.0]))}
+    optimiser = Adadelta(p, decay=0.9, epsilon=1e-4)
+    value, gradients, updates = 2.0, 0.0, 0.0
+    for g in (3.0, -1.0, 0.5):
+        p["w"].grad[...] = g
+        optimiser.step(0.5, 1, abs(g))
+        gradients = 0.9 * gradients + 0.1 * g * g
+        delta = g * np.sqrt((updates + 1e-4) / (gradients + 1e-4))
+        updates = 0.9 * updates + 0.1 * delta**2
+        value -= 0.5 * delta
+    assert p["w"].value[0] == pytest.approx(value, rel=1e-12)
+
+
+@pytest.mark.parametrize("make", [Adam, SGD, Adadelta])
+def test_parameters_that_are_not_to_be_changed_keep_value_and_moments(rng, make):
+    p = {"w": Parameter(rng.standard_normal(4)), "v": Parameter(rng.standard_normal(4))}
+    optimiser = make(p)
+    for step in (1, 2):
+        for q in p.values():
+            q.grad[...] = 1.0
+        before = {name: a.copy() for name, a in optimiser.state().items()} | {"v": p["v"].value.copy()}
+        optimiser.step(0.1, step, 1.0, only=None if step == 1 else {"w"})
+    assert np.array_equal(p["v"].value, before["v"])
+    for name, moment in optimiser.state().items():
+        assert np.array_equal(moment, before[name]) == name.startswith("v/")
 
 
 def test_clipping_bounds_the_step():
@@ -70,3 +98,6 @@ def test_moving_average_follows_and_gives_the_weights_back(rng):
     with average.applied():
         assert np.allclose(p["w"].value, 4.0, atol=1e-6)
     assert np.all(p["w"].value == -1.0)
+    average.restart(["w"])
+    with average.applied():
+        assert np.all(p["w"].value == -1.0)

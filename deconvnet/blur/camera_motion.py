@@ -1,0 +1,131 @@
+"""Blur of a camera that moves within the picture's plane: translations and in-plane rotations, a PSF per place."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deconvnet.backend import array_module
+
+__all__ = ["MotionBasis", "random_motion"]
+
+
+class MotionBasis:
+    """Linear map from the time spent at each camera pose to the PSFs of all patches, and its adjoint.
+
+    Parameters
+    ----------
+    centres : (float array (rows,), float array (columns,))
+        Middles of the patches, in pixels of the picture, as `Patches.centres` gives them.
+    shape : (int, int)
+        Size (H, W) of the picture; rotations are about its middle.
+    psf_size : int
+        Side k of the PSFs. The translations are all whole pixels within that support.
+    rotations : int, optional
+        Number of angles, odd. By default those up to a quarter of the support, as far as the outermost patch moves.
+    dtype : numpy dtype
+
+    Attributes
+    ----------
+    angles : float64 array (A,)
+        In radians, a pixel apart at the outermost patch; a positive one turns down (rows) towards right (columns).
+
+    Notes
+    -----
+    Pose (angle a, translation t) moves the patch centred at c by ``R(a) c − c + t``, so that column (a, t) of B(r) is
+    a point there, spread bilinearly over its four pixels; light that leaves the support is lost. This is the basis of
+    Hirsch et al. 2011 that Schuler et al. 2015, Sec. 5.3, use.
+    """
+
+    def __init__(self, centres, shape, psf_size, *, rotations=None, dtype=np.float32):
+        middle = [(n - 1) / 2 for n in shape]
+        down, across = np.meshgrid(*(np.asarray(c) - m for c, m in zip(centres, middle)), indexing="ij")
+        radius = max(float(np.hypot(down, across).max()), 1.0)
+        rotations = 2 * (psf_size // 4) + 1 if rotations is None else rotations
+        if rotations % 2 == 0:
+            raise ValueError(f"{rotations} angles have none in the middle: use an odd number")
+        self.angles = np.arange(-(rotations // 2), rotations // 2 + 1) / radius
+        self.psf_size = psf_size
+        self.grid = down.shape
+        cosine, sine = np.cos(self.angles), np.sin(self.angles)
+        move_down = down[..., None] * (cosine - 1) - across[..., None] * sine  # (rows, columns, A)
+        move_across = down[..., None] * sine + across[..., None] * (cosine - 1)
+        whole = np.floor(move_down).astype(int), np.floor(move_across).astype(int)
+        part = move_down - whole[0], move_across - whole[1]
+        #: Whole-pixel shift and weight of the four neighbours, per (row, column, angle).
+        self.taps = [
+            (whole[0] + i, whole[1] + j, np.abs(1 - i - part[0]) * np.abs(1 - j - part[1]))
+            for i in (0, 1)
+            for j in (0, 1)
+        ]
+        self.dtype = np.dtype(dtype)
+
+    @property
+    def poses(self):
+        """Shape (A, k, k) of the coefficients."""
+        return len(self.angles), self.psf_size, self.psf_size
+
+    def _shifted(self):
+        """(row, column, angle, weight, slices of the PSF, slices of the coefficients) of every tap in the support."""
+        k = self.psf_size
+        for shift_down, shift_across, weight in self.taps:
+            for place in np.ndindex(*shift_down.shape):
+                d, a, w = int(shift_down[place]), int(shift_across[place]), self.dtype.type(weight[place])
+                if w > 0 and abs(d) < k and abs(a) < k:
+                    there = slice(max(d, 0), k + min(d, 0)), slice(max(a, 0), k + min(a, 0))
+                    here = slice(max(-d, 0), k + min(-d, 0)), slice(max(-a, 0), k + min(-a, 0))
+                    yield *place, w, there, here
+
+    def forward(self, mu):
+        """PSFs (rows, columns, k, k) from coefficients (A, k, k)."""
+        psfs = array_module(mu).zeros((*self.grid, self.psf_size, self.psf_size), mu.dtype)
+        for row, column, angle, weight, there, here in self._shifted():
+            psfs[row, column][there] += weight * mu[angle][here]
+        return psfs
+
+    def adjoint(self, psfs):
+        """Coefficients (A, k, k) from PSFs (rows, columns, k, k): ``Σ_r B(r)ᵀ psf(r)``."""
+        mu = array_module(psfs).zeros(self.poses, psfs.dtype)
+        for row, column, angle, weight, there, here in self._shifted():
+            mu[angle][here] += weight * psfs[row, column][there]
+        return mu
+
+
+def random_motion(rng, basis, *, time_samples=500):
+    """Coefficients of a random camera path.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    basis : MotionBasis
+    time_samples : int
+        Positions along the path.
+
+    Returns
+    -------
+    float array (A, k, k)
+        Non-negative, of sum 1; ``basis.forward`` of it gives the PSFs.
+
+    Notes
+    -----
+    Three independent smooth paths: angle, down, across, each a sum of six cosines of falling amplitude with random
+    phases, moved to its middle and scaled so that all PSFs stay within the support.
+    """
+    t = np.linspace(0, 1, time_samples)
+    waves = np.arange(1, 7)
+    amplitude = rng.standard_normal((3, 6)) / waves**1.5
+    phase = rng.uniform(0, 2 * np.pi, (3, 6))
+    path = (amplitude[..., None] * np.cos(np.pi * waves[:, None] * t + phase[..., None])).sum(axis=1)
+    path -= (path.max(axis=1) + path.min(axis=1))[:, None] / 2
+    path /= np.abs(path).max(axis=1, keepdims=True)
+    angles, k, _ = basis.poses
+    turn = angles // 2
+    reach = max(k // 2 - turn - 1, 0)  # what rotation leaves of the support
+    place = np.stack([turn * path[0] + turn, reach * path[1] + k // 2, reach * path[2] + k // 2])
+    mu = np.zeros(basis.poses, basis.dtype)
+    whole = np.floor(place).astype(int)
+    part = place - whole
+    for corner in np.ndindex(2, 2, 2):
+        weight = np.prod([np.abs(1 - c - p) for c, p in zip(corner, part)], axis=0)
+        index = [np.minimum(w + c, n - 1) for w, c, n in zip(whole, corner, basis.poses)]
+        np.add.at(mu, tuple(index), weight / time_samples)
+    return mu

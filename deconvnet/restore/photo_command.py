@@ -1,0 +1,131 @@
+"""The subcommand ``photo`` of the command line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from deconvnet.errors import DeconvnetError
+
+__all__ = ["add_photo"]
+
+#: Formats that can hold an alpha channel, with 8 bits.
+WITH_ALPHA = (".png", ".tif", ".tiff", ".webp")
+
+
+def add_photo(commands):
+    """Add the subcommand ``photo`` to the subparsers of an `argparse.ArgumentParser`."""
+    parser = commands.add_parser(
+        "photo",
+        help="a sharp picture from one shaky photograph",
+        description="A sharp picture from one shaky photograph.",
+    )
+    parser.add_argument("photo", metavar="IN", help="the shaky photograph, grey or colour, 8 or 16 bit")
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUT.png",
+        help="the picture to write; 16 bit stay 16 bit where the format has them",
+    )
+    parser.add_argument(
+        "--model", metavar="NAME|FILE", help="a model that ships, or a model.safetensors of train.single"
+    )
+    blur = parser.add_argument_group("blur")
+    blur.add_argument(
+        "--psf-size",
+        default="auto",
+        metavar="auto|17|25|33|…",
+        help="side of the PSF, one of the model's (default auto: the one that explains the photo best)",
+    )
+    blur.add_argument("--psf", metavar="KNOWN.png", help="the PSF, if it is known; no model is needed then")
+    blur.add_argument("--psf-out", metavar="PSF.png", help="also write the PSF, scaled to its maximum, as a picture")
+    blur.add_argument("--varying", action="store_true", help="the blur changes over the picture: the camera turned")
+    parser.add_argument(
+        "--nonblind",
+        choices=("hyper-laplacian", "wiener"),
+        default="hyper-laplacian",
+        help="method of the final deconvolution (default hyper-laplacian)",
+    )
+    parser.add_argument(
+        "--noise", type=float, metavar="SIGMA", help="noise of the photo, in 0..1 (estimated); more is smoother"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.set_defaults(run=_photo)
+
+
+def _same_file(a, b):
+    return Path(a).resolve() == Path(b).resolve()
+
+
+def _read_with_alpha(path, picture):
+    """Pixels with their alpha channel if the file has one of 8 bits, else those of `read_image`."""
+    import imageio.v3 as iio
+
+    try:
+        with iio.imopen(path, "r", plugin="pillow") as file:
+            if file.metadata(index=0, exclude_applied=False).get("mode") not in ("LA", "RGBA"):
+                return picture.pixels
+            array = file.read(index=0, rotate=True)
+    except OSError:  # formats that another reader has read
+        return picture.pixels
+    return array if array.dtype == np.uint8 and array.shape[:2] == picture.pixels.shape[:2] else picture.pixels
+
+
+def _photo(options):
+    from deconvnet.backend import resolve_device
+    from deconvnet.io import WRITABLE, check_writable, read_image, write_image
+    from deconvnet.restore.colour import luminance
+    from deconvnet.restore.photo import checked_psf_size, deblur, photo_network, usable_psf_sizes
+    from deconvnet.restore.varying import draw_psf_grid
+
+    # Everything that can be refused is refused before the long work.
+    output = Path(options.output)
+    inputs = [options.photo] + ([options.psf] if options.psf else [])
+    written = [output] + ([Path(options.psf_out)] if options.psf_out else [])
+    for out in written:
+        check_writable(out)
+        for name in inputs:
+            if _same_file(out, name):
+                raise DeconvnetError(f"{out} would replace what is read: choose another name")
+    if len(written) == 2 and _same_file(*written):
+        raise DeconvnetError(f"{output} is named for the picture and for the PSF: choose two names")
+    if options.psf and options.varying:
+        raise DeconvnetError("a known PSF holds for the whole photo: leave either --psf or --varying away")
+    device = resolve_device(options.device)
+    model, psf = None, None
+    if options.psf:
+        psf = luminance(read_image(options.psf).pixels)
+    else:
+        model = photo_network(options.model, device)
+        checked_psf_size(options.psf_size, usable_psf_sizes(model))
+    picture = read_image(options.photo)
+    bits = 16 if picture.bits > 8 and 16 in WRITABLE[output.suffix.lower()] else 8
+    pixels = picture.pixels
+    if output.suffix.lower() in WITH_ALPHA and bits == 8:
+        pixels = _read_with_alpha(options.photo, picture)
+    sharp, psf = deblur(
+        pixels,
+        model=model,
+        psf_size=options.psf_size,
+        psf=psf,
+        nonblind=options.nonblind,
+        noise=options.noise,
+        varying=options.varying,
+        device=device,
+        progress=not options.quiet,
+        return_psf=True,
+    )
+    write_image(output, sharp, bits)
+    if options.psf_out:
+        suffix = Path(options.psf_out).suffix.lower()
+        if psf.ndim == 2:  # as it is, so that it can be read again with --psf
+            write_image(options.psf_out, psf / psf.max(), max(WRITABLE[suffix]))
+        else:
+            write_image(options.psf_out, draw_psf_grid(psf))
+    if not options.quiet:
+        size = f"{psf.shape[-1]}×{psf.shape[-2]}"
+        print(f"{output}: {sharp.shape[1]}×{sharp.shape[0]} pixels, PSF of {size}", file=sys.stderr)

@@ -1,0 +1,290 @@
+"""Blur that changes over the picture: local PSFs from features, projected on camera motions, and the deconvolution."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.fft
+
+from deconvnet.backend import array_module, irfft2, rfft2
+from deconvnet.blur.camera_motion import MotionBasis
+from deconvnet.blur.filter_flow import FilterFlow, bartlett_hann, patch_grid
+from deconvnet.errors import DeconvnetError
+from deconvnet.layers.border import extended_shape
+from deconvnet.layers.psf import psf_to_otf
+from deconvnet.layers.psf_support import psf_support
+from deconvnet.layers.quotient import quotient
+from deconvnet.restore.nonblind import check_options, deconvolve_with, estimate_noise
+
+__all__ = [
+    "choose_grid",
+    "deconvolve_varying",
+    "draw_psf_grid",
+    "local_psfs",
+    "motion_basis",
+    "project_on_motion",
+    "sharpen_locally",
+]
+
+#: Regulariser of the quotient, as in the uniform network.
+BETA_PSF = 1e-4
+#: Share of the coefficients of camera motions that is kept (Schuler et al. 2015, Fig. 12).
+ETA = 0.0314
+
+
+def choose_grid(shape, psf_size):
+    """Number of patches (rows, columns) for a picture.
+
+    Parameters
+    ----------
+    shape : (int, int)
+    psf_size : int
+
+    Returns
+    -------
+    (int, int)
+        So many that a patch is about eight PSFs wide, from 1 to 9 each way.
+    """
+    return tuple(int(np.clip(round(n / (4 * psf_size)) - 1, 1, 9)) for n in shape)
+
+
+def _windowed(features, rows, columns):
+    """All patches (R, M, side, side) of feature images (M, H, W), times Bartlett-Hann windows."""
+    xp = array_module(features)
+    window = bartlett_hann(rows.side)[:, None] * bartlett_hann(columns.side)
+    window = xp.asarray(window, dtype=features.dtype)
+    return xp.stack(
+        [
+            features[:, top : top + rows.side, left : left + columns.side] * window
+            for top in rows.first
+            for left in columns.first
+        ]
+    )
+
+
+def local_psfs(x_features, y_features, psf_size, grid, *, beta=BETA_PSF):
+    """A PSF for every patch of the picture.
+
+    Parameters
+    ----------
+    x_features, y_features : float array (M, H, W)
+        Pairs of feature images of the latent and of the blurry picture, as the network makes them.
+    psf_size : int
+        Side k of the PSFs.
+    grid : (int, int)
+        Number of patches (rows, columns), laid by `deconvnet.blur.filter_flow.patch_grid`.
+    beta : float
+        Regulariser of the quotient.
+
+    Returns
+    -------
+    array (rows, columns, k, k)
+        Non-negative, of sum 1.
+
+    Raises
+    ------
+    DeconvnetError
+        If a patch is smaller than twice the PSF.
+
+    Notes
+    -----
+    ``psf(r) = F⁻¹[ Σ_i conj(F(w(r) x̃_i)) · F(w(r) ỹ_i) / ( Σ_i |F(w(r) x̃_i)|² + β ) ]``, cropped, clipped and
+    normalised (Schuler et al. 2015, Eq. (8)). The windows fade to zero at the picture's borders too, where those of
+    the filter flow stay at 1: a patch must not see a step there.
+    """
+    rows, columns = (patch_grid(n, count) for n, count in zip(x_features.shape[-2:], grid))
+    if min(rows.side, columns.side) < 2 * psf_size:
+        raise DeconvnetError(
+            f"patches of {columns.side}×{rows.side} pixels are too small for PSFs of {psf_size}: use fewer patches"
+        )
+    sides = tuple(scipy.fft.next_fast_len(side + psf_size, real=True) for side in (rows.side, columns.side))
+    gaps = [(0, 0), (0, 0), (0, sides[0] - rows.side), (0, sides[1] - columns.side)]
+    xp = array_module(x_features, y_features)
+    x, y = (xp.pad(_windowed(f, rows, columns), gaps) for f in (x_features, y_features))
+    raw, _ = quotient(x, y, beta)
+    psfs, _ = psf_support(raw, psf_size)
+    return psfs.reshape(*grid, psf_size, psf_size)
+
+
+def project_on_motion(psfs, basis, *, eta=ETA, refinements=30):
+    """The nearest PSFs that one camera motion can have made.
+
+    Parameters
+    ----------
+    psfs : float array (rows, columns, k, k)
+        Estimated PSFs, each of sum 1.
+    basis : MotionBasis
+        Of the same patches.
+    eta : float
+        Share of the coefficients that is kept, those of the largest, in (0, 1].
+    refinements : int
+        Steps that fit the kept coefficients to the PSFs; 0 leaves them as Eq. (9) has them.
+
+    Returns
+    -------
+    psfs : array (rows, columns, k, k)
+        ``B(r) μ``, each of sum 1.
+    mu : array (A, k, k)
+        Coefficients, of sum 1.
+
+    Notes
+    -----
+    ``μ = T_η( Σ_r B(r)ᵀ psf(r) )`` (Schuler et al. 2015, Eq. (9)). That sum is a back-projection: it finds where μ is
+    large, but a basis whose columns overlap gives it blurred. The refinements are Richardson-Lucy steps,
+    ``μ ← μ · Bᵀ(psf / Bμ) / Bᵀ1``, which keep it non-negative and zero where T_η made it zero.
+    """
+    if not 0 < eta <= 1:
+        raise ValueError(f"the share of kept coefficients must lie in (0, 1], not {eta}")
+    xp = array_module(psfs)
+    mu = basis.adjoint(psfs)
+    kept = max(1, round(eta * mu.size))
+    least = xp.partition(mu.ravel(), mu.size - kept)[mu.size - kept]
+    mu = xp.where(mu >= xp.maximum(least, 0), mu, 0)
+    mu /= mu.sum()
+    if refinements:
+        tiny = xp.finfo(psfs.dtype).tiny ** 0.5
+        seen = xp.maximum(basis.adjoint(xp.ones_like(psfs)), tiny)
+        for _ in range(refinements):
+            model = basis.forward(mu)
+            mu = mu * basis.adjoint(xp.where(model > tiny, psfs / xp.maximum(model, tiny), 0)) / seen
+        mu /= mu.sum()
+    result = basis.forward(mu)
+    total = result.sum(axis=(-2, -1), keepdims=True)
+    return xp.where(total > 0, result / xp.where(total > 0, total, 1), psfs), mu
+
+
+def motion_basis(shape, grid, psf_size, dtype=np.float32):
+    """The basis of camera motions for a picture's patches, `MotionBasis`."""
+    centres = tuple(patch_grid(n, count).centres for n, count in zip(shape, grid))
+    return MotionBasis(centres, shape, psf_size, dtype=dtype)
+
+
+def sharpen_locally(image, psfs, beta):
+    """A quick latent image: every patch divided by its PSF in Fourier space, and put together again.
+
+    Parameters
+    ----------
+    image : float array (H, W)
+    psfs : float array (rows, columns, k, k)
+    beta : float
+        Regulariser of the quotient.
+
+    Returns
+    -------
+    array (H, W)
+
+    Notes
+    -----
+    ``Σ_r w(r) F⁻¹[ conj(F psf(r)) F y_r / ( |F psf(r)|² + β ) ]``, where y_r is the patch with its surroundings. It
+    stands for the image estimation between the stages of the network (Schuler et al. 2015, Eq. (5)).
+    """
+    xp = array_module(image, psfs)
+    k = psfs.shape[-1]
+    rows, columns = (patch_grid(n, count) for n, count in zip(image.shape, psfs.shape[:2]))
+    padded = xp.pad(image, 2 * k, mode="symmetric")
+    sides = tuple(scipy.fft.next_fast_len(side + 4 * k, real=True) for side in (rows.side, columns.side))
+    windows = [xp.asarray(grid.windows, dtype=image.dtype) for grid in (rows, columns)]
+    fade = [xp.ones(side + 4 * k, image.dtype) for side in (rows.side, columns.side)]
+    for profile in fade:
+        ramp = xp.asarray(np.sin(0.5 * np.pi * (np.arange(k) + 0.5) / k) ** 2, dtype=image.dtype)
+        profile[:k] = ramp
+        profile[-k:] = ramp[::-1]
+    mean = image.mean()  # taken off so that the fading borders are no edges
+    out = xp.zeros_like(image)
+    for i, top in enumerate(rows.first):
+        for j, left in enumerate(columns.first):
+            patch = padded[top : top + rows.side + 4 * k, left : left + columns.side + 4 * k] - mean
+            room = xp.zeros(sides, image.dtype)
+            room[: patch.shape[0], : patch.shape[1]] = patch * fade[0][:, None] * fade[1]
+            otf = psf_to_otf(psfs[i, j], sides)
+            sharp = irfft2(otf.conj() * rfft2(room) / (otf.real**2 + otf.imag**2 + beta), sides)
+            inside = sharp[2 * k : 2 * k + rows.side, 2 * k : 2 * k + columns.side]
+            window = windows[0][i][:, None] * windows[1][j]
+            out[top : top + rows.side, left : left + columns.side] += window * (inside + mean)
+    return out
+
+
+def deconvolve_varying(image, psfs, method="hyper-laplacian", *, noise=None):
+    """The sharp picture from a blurry one and the PSFs of its patches.
+
+    Parameters
+    ----------
+    image : float array (H, W) or (H, W, C)
+        In [0, 1]; channels are restored one by one.
+    psfs : float array (rows, columns, k, k)
+        Non-negative, each of sum 1, of the patches that `deconvnet.blur.filter_flow.patch_grid` lays over the image.
+    method, noise
+        As for `deconvnet.restore.nonblind.deconvolve`.
+
+    Returns
+    -------
+    array
+        Shape and dtype of the image; not clipped.
+
+    Raises
+    ------
+    DeconvnetError
+        If an option cannot be used, or the PSFs are larger than the image.
+
+    Notes
+    -----
+    The same minimisation as for one PSF (`deconvnet.restore.nonblind.deconvolve_with`), with the filter flow
+    ``y = Σ_r psf(r) * (w(r) x)`` as the blur. The mean of the PSFs' squared transfer functions takes the place of the
+    one in the preconditioner.
+    """
+    check_options(method, noise)
+    xp = array_module(image, psfs)
+    if image.ndim == 3:
+        result = xp.empty_like(image)
+        for channel in range(image.shape[-1]):
+            result[..., channel] = deconvolve_varying(image[..., channel], psfs, method, noise=noise)
+        return result
+    k = psfs.shape[-1]
+    if k > min(image.shape):
+        raise DeconvnetError(f"PSFs of {k} pixels are larger than the image of {image.shape[1]}×{image.shape[0]}")
+    psfs = psfs.astype(image.dtype, copy=False)
+    shape = extended_shape(image.shape, k)
+    # On the periodic grid the picture lies at the top left; the flow has its margin on all sides.
+    before = k // 2
+    flow = FilterFlow(psfs, image.shape, [(before, total - n - before) for n, total in zip(image.shape, shape)])
+    power = 0
+    for row in psfs:
+        for psf in row:
+            power = power + xp.abs(psf_to_otf(psf, shape)) ** 2
+    power /= psfs.shape[0] * psfs.shape[1]
+
+    def blur(x_hat):
+        x = xp.roll(irfft2(x_hat, shape), (before, before), axis=(0, 1))
+        return xp.roll(flow.forward(x), (-before, -before), axis=(0, 1))
+
+    def blur_adjoint(y):
+        seen = flow.adjoint(xp.roll(y, (before, before), axis=(0, 1)))
+        return rfft2(xp.roll(seen, (-before, -before), axis=(0, 1)))
+
+    noise = estimate_noise(image) if noise is None else noise
+    return deconvolve_with(image, blur, blur_adjoint, power, shape, method, noise=noise)
+
+
+def draw_psf_grid(psfs, *, zoom=None):
+    """All local PSFs in one picture.
+
+    Parameters
+    ----------
+    psfs : float array (rows, columns, k, k)
+        NumPy.
+    zoom : int, optional
+        Pixels a PSF's pixel is drawn wide; by default so many that the picture is some 800 pixels wide.
+
+    Returns
+    -------
+    float32 array (h, w)
+        White on black, each PSF scaled to its own maximum, grey lines between them.
+    """
+    rows, columns, k = psfs.shape[:3]
+    zoom = max(1, 800 // (columns * (k + 1))) if zoom is None else zoom
+    cell = k * zoom + 1
+    canvas = np.full((rows * cell + 1, columns * cell + 1), 0.4, np.float32)
+    for row, column in np.ndindex(rows, columns):
+        psf = psfs[row, column]
+        tile = np.kron(psf / max(float(psf.max()), 1e-30), np.ones((zoom, zoom)))
+        canvas[row * cell + 1 : (row + 1) * cell, column * cell + 1 : (column + 1) * cell] = tile
+    return canvas

@@ -1,0 +1,52 @@
+"""Feature extraction in strips equals the plain chain of layers."""
+
+import numpy as np
+import pytest
+
+from deconvnet.backend import to_device
+from deconvnet.errors import DeconvnetError
+from deconvnet.layers import features
+from deconvnet.layers.features import Features
+from deconvnet.testing import gradcheck
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("hidden", [0, 2])
+def test_gradients_of_the_layer(rng, device, channels, hidden):
+    layer = Features(channels, 5, 3, hidden, 4, rng, dtype=np.float64).to(device)
+    gradcheck(layer, to_device(rng.standard_normal((2, channels, 9, 8)), device), rng=rng)
+
+
+def test_strips_change_nothing(rng, monkeypatch):
+    layer = Features(2, 5, 4, 1, 3, rng, dtype=np.float64)
+    x, dy = rng.standard_normal((2, 2, 17, 12)), rng.standard_normal((2, 3, 14, 9))
+    whole, cache = layer.forward(x, train=True)
+    dwhole = layer.backward(dy, cache)
+    grads = {name: p.grad.copy() for name, p in layer.parameters().items()}
+    layer.zero_grad()
+    monkeypatch.setattr(features, "STRIP_PIXELS", 30)
+    strips, cache = layer.forward(x, train=True)
+    assert len(cache[1]) == 2 * 5
+    assert np.allclose(strips, whole, atol=1e-13)
+    assert np.allclose(layer.backward(dy, cache), dwhole, atol=1e-12)
+    for name, p in layer.parameters().items():
+        assert np.allclose(p.grad, grads[name], atol=1e-11), name
+
+
+def test_only_the_channels_asked_for_get_a_gradient(rng):
+    layer = Features(2, 3, 3, 1, 2, rng, dtype=np.float64)
+    x, dy = rng.standard_normal((1, 2, 8, 8)), rng.standard_normal((1, 2, 6, 6))
+    _, cache = layer.forward(x, train=True)
+    both = layer.backward(dy, cache)
+    assert np.allclose(layer.backward(dy, cache, dx_channels=slice(1, 2)), both[:, 1:], atol=1e-14)
+    assert layer.backward(dy, cache, dx_channels=None) is None
+
+
+def test_filters_start_without_a_mean(rng):
+    layer = Features(1, 4, 9, 1, 4, rng)
+    assert abs(layer.conv.filters.value.mean(axis=(2, 3))).max() < 1e-7
+
+
+def test_an_image_smaller_than_the_filters_is_refused(rng):
+    with pytest.raises(DeconvnetError, match="larger image"):
+        Features(1, 4, 9, 1, 4, rng).forward(np.zeros((1, 1, 20, 8), np.float32))

@@ -1,0 +1,136 @@
+"""What the training commands share: options of a run, photographs, settings kept on resume, and the way to the loop."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+
+from deconvnet.backend import resolve_device
+from deconvnet.errors import DeconvnetError
+from train.loop import Schedule, claim_folder, read_settings, train
+
+__all__ = ["add_run_options", "positive", "read_photographs", "run"]
+
+MAY_CHANGE = {"steps", "validate_every", "checkpoint_every"}  # of the settings, when a run is resumed
+
+
+def positive(text):
+    """A whole number from 1 on, for argparse."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def add_run_options(parser, *, out, validation):
+    """Add the options that say where a run lives and how often it looks up.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+    out : str
+        Default folder.
+    validation : str
+        Help of ``--validation``, the number of validation examples.
+
+    Returns
+    -------
+    group
+        Of these options, to add to.
+    """
+    group = parser.add_argument_group("run")
+    group.add_argument("--device", choices=("auto", "cpu", "cuda"))
+    group.add_argument("--out", metavar="DIR", help=f"default {out}")
+    group.add_argument("--resume", action="store_true", help="continue the run in --out, with its settings")
+    group.add_argument("--validate-every", type=positive, metavar="STEPS")
+    group.add_argument("--checkpoint-every", type=positive, metavar="STEPS")
+    group.add_argument("--validation", type=positive, metavar="N", help=validation)
+    group.add_argument("--quiet", action="store_true", help="no progress bar")
+    return group
+
+
+def read_photographs(folder, program, *, quiet=False, **options):
+    """Photographs to learn from and to validate on: those of a folder, or the default ones.
+
+    Parameters
+    ----------
+    folder : str or None
+        None for the photographs that need no download.
+    program : str
+        Named in front of the lines that tell which files were skipped.
+    quiet : bool
+    **options
+        Of `deconvnet.blur.photographs.load_photographs`.
+
+    Returns
+    -------
+    seen, unseen : Photographs
+    """
+    from deconvnet.blur.photographs import default_photographs, load_photographs, split_photographs
+
+    if not folder:
+        return split_photographs(default_photographs())
+    with warnings.catch_warnings():  # said below, as a line of this program
+        warnings.simplefilter("ignore")
+        photographs = load_photographs(folder, progress=not quiet, **options)
+    for name, reason in photographs.skipped[:10]:
+        print(f"{program}: skipped {name}: {reason}", file=sys.stderr)
+    if len(photographs.skipped) > 10:
+        print(f"{program}: and {len(photographs.skipped) - 10} other files", file=sys.stderr)
+    return split_photographs(photographs)
+
+
+def _resumed(said, out):
+    """Settings of the run that is resumed; what was said must not contradict them."""
+    settings = read_settings(out)
+    for name, value in said.items():
+        if name not in MAY_CHANGE and settings.get(name) != value:
+            option = "--" + name.replace("_", "-")
+            raise DeconvnetError(
+                f"{option} differs from the run in {out} ({settings.get(name)}): leave it away to resume, "
+                "or choose another --out"
+            )
+    return {**settings, **said}
+
+
+def run(program, said, *, out, fresh_settings, make_task, report):
+    """From the options that were said to a finished run; returns the exit status.
+
+    Parameters
+    ----------
+    program : str
+        Name in front of error messages.
+    said : dict
+        Options of the command line, without those that were not given.
+    out : str
+        Default folder of the run.
+    fresh_settings : callable
+        ``fresh_settings(said)`` gives the settings of a new run.
+    make_task : callable
+        ``make_task(settings, device, quiet=...)`` gives the task.
+    report : callable
+        ``report(summary)`` yields lines to print at the end.
+    """
+    out, resume = said.pop("out", out), said.pop("resume", False)
+    quiet, device = said.pop("quiet", False), said.pop("device", "auto")
+    try:
+        device = resolve_device(device)
+        out = claim_folder(out, resume)
+        settings = _resumed(said, out) if resume else fresh_settings(said)
+        task = make_task(settings, device, quiet=quiet)
+        schedule = Schedule(**{name: settings[name] for name in Schedule._fields})
+        summary = train(task, schedule, out, settings, resume=resume, quiet=quiet)
+    except DeconvnetError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted before the first step", file=sys.stderr)
+        return 130
+    for line in report(summary):
+        print(line)
+    print(f"in {out}: model.safetensors, curve.png, validation.png, metrics.csv, summary.json")
+    if summary.get("interrupted"):
+        print(f"interrupted at step {summary['steps']}; continue with --resume", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,104 @@
+"""Turn a finished run into a network that ships: float16 weights and a card, in `deconvnet/weights/`.
+
+`python -m train.ship runs/burst --name burst --data "..." --failures "..."`
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from deconvnet.errors import DeconvnetError
+from deconvnet.networks.io import load_arrays, save_arrays
+from deconvnet.weights import HERE
+
+TITLES = {"burst": "Burst deblurring, any number of frames", "photo": "PSF of a single photograph"}
+
+
+def _commit():
+    """Hash of the checkout's commit, or "unknown"."""
+    try:
+        found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()
+
+
+def _table(scores):
+    """Markdown table of a summary's scores, one row per validation set."""
+    columns = list(dict.fromkeys(name for row in scores.values() for name in row))
+    lines = ["| validation bursts | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    lines += [f"| {name} | " + " | ".join(str(row.get(c, "")) for c in columns) + " |" for name, row in scores.items()]
+    return "\n".join(lines)
+
+
+def ship(run, name, data, failures, folder=HERE):
+    """Write ``NAME.safetensors`` (float16) and ``NAME.md`` from the run in a folder.
+
+    Parameters
+    ----------
+    run : path-like
+        Folder with ``model.safetensors`` and ``summary.json``.
+    name : str
+    data, failures : str
+        What it was trained on, and what it is known to fail at.
+    folder : path-like
+
+    Raises
+    ------
+    DeconvnetError
+        If the run is incomplete.
+    """
+    run, folder = Path(run), Path(folder)
+    arrays, record = load_arrays(run / "model.safetensors")
+    if not (run / "summary.json").is_file():
+        raise DeconvnetError(f"{run} holds no summary.json: let the run end, or end it with Ctrl-C")
+    summary = json.loads((run / "summary.json").read_text())
+    settings = {k: v for k, v in summary["settings"].items() if k not in ("images", "shake")}
+    record["training"] = {"steps": summary["steps"], "scores": summary["psnr"], "settings": settings}
+    half = {key: array.astype(np.float16) for key, array in arrays.items()}
+    save_arrays(folder / f"{name}.safetensors", half, record)
+    size = (folder / f"{name}.safetensors").stat().st_size / 1e6
+    card = f"""# {TITLES[record["kind"]]}: {record["network"]}
+
+{sum(a.size for a in arrays.values()) / 1e6:.1f} M weights in float16 ({size:.1f} MB), commit {_commit()}.
+
+- **Data**: {data}
+- **Training**: {summary["steps"]} steps, {summary["seconds"] / 60:.0f} minutes, seed {summary["seed"]}; settings
+  `{json.dumps(settings)}`
+- **Known failures**: {failures}
+
+Scores in dB on photographs that training never saw (mean of the PSNR of {settings["validation"]} patches, half as many
+in the other rows):
+
+{_table(summary["psnr"])}
+"""
+    beside = folder / f".{name}.md.part"
+    beside.write_text(card, encoding="utf-8")
+    os.replace(beside, folder / f"{name}.md")
+
+
+def main(arguments=None):
+    """Entry; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m train.ship", description=__doc__.splitlines()[0])
+    parser.add_argument("run", help="folder of a finished run")
+    parser.add_argument("--name", default="burst")
+    parser.add_argument("--data", required=True, help="what it was trained on, for the card")
+    parser.add_argument("--failures", required=True, help="what it is known to fail at, for the card")
+    options = parser.parse_args(arguments)
+    try:
+        ship(options.run, options.name, options.data, options.failures)
+    except DeconvnetError as error:
+        print(f"train.ship: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
