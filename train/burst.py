@@ -286,8 +286,18 @@ def make_task(settings, device, *, quiet=False):
         "plain": BurstSettings.plain(psf_size=settings["psf_size"], crop=network.surround, noise=settings["noise"]),
         "camera": BurstSettings.camera(psf_size=settings["psf_size"], crop=network.surround),
     }
-    # Bursts without any shake must pass unharmed: part of the camera's bursts, measured apart.
-    measured = {**presets, "sharp": dataclasses.replace(presets["camera"], sharp_burst=1.0)}
+    # Mild shake must not be overcorrected, and bursts without any must pass unharmed: measured apart.
+    camera = presets["camera"]
+    measured = {
+        **presets,
+        "mild": dataclasses.replace(
+            camera,
+            supports=tuple(s for s in (2, 3, 4) if s <= settings["psf_size"]) or (1,),
+            sharp_frame=0.0,
+            sharp_burst=0.0,
+        ),
+        "sharp": dataclasses.replace(camera, sharp_burst=1.0),
+    }
     blurs = ("plain", "camera") if settings["blur"] == "mixed" else (settings["blur"],)
     training = {b: BurstSynthesizer(seen, presets[b], shake=shake) for b in blurs}
     frames, count = settings["frames"][1], settings["validation"]

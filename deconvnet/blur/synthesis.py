@@ -122,7 +122,7 @@ class BurstSettings:
 
     @classmethod
     def camera(cls, psf_size=25, crop=129):
-        """What cameras do: shake of every strength down to none, and everything that happens after it.
+        """What cameras do: shake of every strength down to none, mild shake most often, and all that happens after it.
 
         Parameters
         ----------
@@ -136,6 +136,7 @@ class BurstSettings:
             psf_size=psf_size,
             crop=crop,
             supports=None,
+            support_power=2.0,
             strength=(0.3, 1.0),
             sharp_frame=0.05,
             sharp_burst=0.08,
