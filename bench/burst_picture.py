@@ -61,6 +61,7 @@ def main(arguments=None):
     parser.add_argument("--noise", type=float, default=0.01)
     parser.add_argument("--stride", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--window", type=int, nargs=2, metavar=("ROW", "COLUMN"), help="corner of the part drawn")
     parser.add_argument("--json", metavar="FILE", help="write the scores")
     options = parser.parse_args(arguments)
     try:
@@ -94,21 +95,23 @@ def main(arguments=None):
         with open(options.json, "w") as file:
             json.dump({name: {"psnr": p, "ssim": s} for name, (p, s) in scores.items()}, file, indent=2)
     if options.output:
-        draw(options.output, rows, scores, truth)
+        draw(options.output, rows, scores, truth, options.window)
     return 0
 
 
-def draw(path, rows, scores, truth, side=160):
-    """The most detailed window of every picture, side by side."""
+def draw(path, rows, scores, truth, corner=None, side=160):
+    """A window of every picture, side by side; without a corner the most detailed one."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    detail = np.hypot(*np.gradient(truth))
-    total = np.pad(detail.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    sums = total[side:, side:] - total[:-side, side:] - total[side:, :-side] + total[:-side, :-side]
-    top, left = np.unravel_index(sums.argmax(), sums.shape)
+    if corner is None:
+        detail = np.hypot(*np.gradient(truth))
+        total = np.pad(detail.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+        sums = total[side:, side:] - total[:-side, side:] - total[side:, :-side] + total[:-side, :-side]
+        corner = np.unravel_index(sums.argmax(), sums.shape)
+    top, left = corner
     names = ["typical frame", "best frame", next(n for n in rows if n.startswith("FBA best")), "network"]
-    figure = Figure(figsize=(2.3 * (len(names) + 1), 2.6), layout="constrained")
+    figure = Figure(figsize=(2.3 * (len(names) + 1), 2.75), layout="constrained")
     FigureCanvasAgg(figure)
     for ax, name in zip(figure.subplots(1, len(names) + 1), [*names, "truth"]):
         picture = truth if name == "truth" else rows[name]
