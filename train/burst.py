@@ -299,7 +299,13 @@ def make_task(settings, device, *, quiet=False):
         "sharp": dataclasses.replace(camera, sharp_burst=1.0),
     }
     blurs = ("plain", "camera") if settings["blur"] == "mixed" else (settings["blur"],)
-    training = {b: BurstSynthesizer(seen, presets[b], shake=shake) for b in blurs}
+    learned = dict(presets)
+    if settings["blur"] == "mixed":
+        # With 17 and 7 px alone, a network takes every burst that looks like a plain one to be blurred by as much,
+        # and overcorrects milder ones by decibels.
+        others = tuple(s for s in (2, 3, 5, 11) if s <= settings["psf_size"])
+        learned["plain"] = dataclasses.replace(presets["plain"], supports=2 * presets["plain"].supports + others)
+    training = {b: BurstSynthesizer(seen, learned[b], shake=shake) for b in blurs}
     frames, count = settings["frames"][1], settings["validation"]
     # Every run is measured on all of them, whatever it learns from.
     validation = {
