@@ -11,10 +11,10 @@ import numpy as np
 
 from deconvnet.blur.dead_leaves import dead_leaves
 from deconvnet.errors import DeconvnetError
+from deconvnet.io import READABLE, read_image
 
 __all__ = ["Photographs", "default_photographs", "load_photographs", "luminance", "split_photographs"]
 
-SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
 #: Shortest side that the default training crop fits into: 129 + 25 − 1 + 2.
 MIN_SIDE = 155
 #: Photographs (not diagrams, scans or microscopy, and only one of a stereo pair) that scikit-image's wheel carries.
@@ -31,8 +31,6 @@ EMBEDDED = (
     "rocket.jpg",
 )
 _GENERATED = "dead_leaves_"
-#: Modes of Pillow that are read as they are; every other one is converted to RGB first.
-_PLAIN_MODES = frozenset(("F", "I", "I;16", "I;16B", "I;16L", "L", "LA", "RGB", "RGBA"))
 
 
 @dataclass
@@ -118,12 +116,8 @@ def luminance(image):
 
 
 def _read(file):
-    """Luminance of a picture file, turned upright by its EXIF orientation."""
-    import imageio.v3 as iio
-
-    with iio.imopen(file, "r", plugin="pillow") as opened:
-        mode = opened.metadata(index=0, exclude_applied=False).get("mode")
-        return luminance(opened.read(index=0, mode=None if mode in _PLAIN_MODES else "RGB", rotate=True))
+    """Luminance of a picture file, upright."""
+    return luminance(read_image(file).pixels)
 
 
 def load_photographs(folder, *, limit=None, min_side=MIN_SIDE, progress=False):
@@ -153,7 +147,7 @@ def load_photographs(folder, *, limit=None, min_side=MIN_SIDE, progress=False):
     folder = Path(folder)
     if not folder.is_dir():
         raise DeconvnetError(f"no folder {folder}: name a folder with photographs")
-    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file())
+    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in READABLE and f.is_file())
     if not files:
         raise DeconvnetError(f"no photographs in {folder}: JPEG, PNG, TIFF, WebP or BMP files are wanted")
     if limit is not None and limit < len(files):
@@ -167,8 +161,8 @@ def load_photographs(folder, *, limit=None, min_side=MIN_SIDE, progress=False):
         name = file.relative_to(folder).as_posix()
         try:
             image = _read(file)
-        except Exception as error:  # decoders raise whatever they like on broken files; each is named and counted
-            found.skipped.append((name, f"cannot be read ({str(error).splitlines()[0] if str(error) else error!r})"))
+        except DeconvnetError as error:  # each is named and counted
+            found.skipped.append((name, str(error).removeprefix(f"{file} ")))
             continue
         if min(image.shape) < min_side:
             found.skipped.append((name, f"{image.shape[1]}×{image.shape[0]} is smaller than {min_side} pixels"))
