@@ -26,6 +26,7 @@ def burst_synthesis(
     angle=None,
     read=None,
     shot=None,
+    grain=None,
     clip=False,
     srgb=False,
     quality=None,
@@ -48,6 +49,9 @@ def burst_synthesis(
         below half a pixel. If given, a border of one more pixel is used up, whatever the angles are.
     read, shot : array, ``(B, N)``, optional
         Variance of the noise = read + shot · signal; 0 by default.
+    grain : array, ``(B, N)``, optional
+        Weight, relative to the pixel's own, of the four nearest pixels' noise in each pixel's: 0 (the default) leaves
+        the noise white, 0.5 makes it as coarse as binomial smoothing does. The variance stays.
     clip : bool
         Clip to [0, 1] after the noise, like a sensor.
     srgb : bool
@@ -70,8 +74,9 @@ def burst_synthesis(
     Notes
     -----
     ``y = jpeg(srgb(clip(gain · rotate(psf * x) + √(read + shot · max(signal, 0)) · n)))`` with a true, *valid*
-    convolution. The rotation is a horizontal and a vertical shear, each by quadratic interpolation through the three
-    nearest pixels; for angles this small the two shears differ from a rotation by less than 0.001 px. The noise n is
+    convolution. Grain g smooths n by ``[g, 1, g] / √(1 + 2g²)`` along rows and columns, periodically. The rotation is
+    a horizontal and a vertical shear, each by quadratic interpolation through the three nearest pixels; for angles
+    this small the two shears differ from a rotation by less than 0.001 px. The noise n is
     the same on every device (`deconvnet.kernels.counter_random`).
     """
     xp = array_module(sharp, psfs, keys)
@@ -97,6 +102,7 @@ def burst_synthesis(
         None if angle is None else per_frame(angle, 0),
         per_frame(read, 0),
         per_frame(shot, 0),
+        per_frame(grain, 0),
         clip,
         srgb,
         None if quality is None else per_frame(quality, 0),
@@ -113,7 +119,7 @@ def _shear_weights(d):
     return d * (d - 1) / 2, 1 - d * d, d * (d + 1) / 2
 
 
-def burst_synthesis_reference(sharp, psfs, keys, gain, angle, read, shot, clip, srgb, quality, offset):
+def burst_synthesis_reference(sharp, psfs, keys, gain, angle, read, shot, grain, clip, srgb, quality, offset):
     """`burst_synthesis` in plain array code, NumPy or CuPy: the convolution by FFT, the rest frame-parallel."""
     xp = array_module(sharp, psfs, keys)
     batch, frames, taps = psfs.shape[:3]
@@ -129,6 +135,9 @@ def burst_synthesis_reference(sharp, psfs, keys, gain, angle, read, shot, clip, 
     counter = (xp.arange(height)[:, None] * half + xp.arange(half)[None, :]).astype(xp.uint32)
     first, second = normal_pair_reference(counter, keys[:, :, :1, None], keys[:, :, 1:, None])
     noise = xp.concatenate([first, second], axis=-1)[..., :width].astype(sharp.dtype)
+    side, scale = grain[:, :, None, None], 1 / xp.sqrt(1 + 2 * grain[:, :, None, None] ** 2)
+    for axis in (-1, -2):
+        noise = scale * (noise + side * (xp.roll(noise, 1, axis) + xp.roll(noise, -1, axis)))
     variance = read[:, :, None, None] + shot[:, :, None, None] * xp.maximum(image, 0)
     image = image + xp.sqrt(variance) * noise
     if clip:
@@ -226,25 +235,51 @@ def _rotate(image, angle, out):
             row[x] = d * (d - one) * half * above[x] + (one - d * d) * here[x] + d * (d + one) * half * below[x]
 
 
+@njit(cache=True)
+def _fill_noise(noise, key0, key1):
+    """Standard normal numbers; a pair of the generator lies half a row apart."""
+    height, width = noise.shape
+    half = (width + 1) // 2
+    line = np.empty(2 * half, np.float32)
+    for y in range(height):
+        for x in range(half):
+            line[x], line[half + x] = normal_pair(np.uint32(y * half + x), key0, key1)
+        noise[y] = line[:width]
+
+
 @njit(cache=True, fastmath={"contract"})
-def _expose(image, key0, key1, gain, read, shot, clip, srgb):
+def _smooth_periodic(noise, side):
+    """``[side, 1, side]`` along rows and columns, scaled to keep the variance of white noise; in place."""
+    height, width = noise.shape
+    scale = np.float32(1 / (1 + 2 * side * side))
+    rows = np.empty_like(noise)
+    for y in range(height):
+        for x in range(1, width - 1):
+            rows[y, x] = scale * (noise[y, x] + side * (noise[y, x - 1] + noise[y, x + 1]))
+        rows[y, 0] = scale * (noise[y, 0] + side * (noise[y, width - 1] + noise[y, 1 % width]))
+        rows[y, width - 1] = scale * (noise[y, width - 1] + side * (noise[y, width - 2] + noise[y, 0]))
+    for y in range(height):
+        above, here, below = rows[y - 1], rows[y], rows[(y + 1) % height]
+        for x in range(width):
+            noise[y, x] = here[x] + side * (above[x] + below[x])
+
+
+@njit(cache=True, fastmath={"contract"})
+def _expose(image, key0, key1, gain, read, shot, grain, clip, srgb):
     """Gain, noise, clipping and the sRGB curve, in place."""
     height, width = image.shape
     dtype = image.dtype
     zero, one = dtype.type(0), dtype.type(1)
-    half = (width + 1) // 2
-    noise = np.zeros(2 * half, np.float32)
+    noise = np.zeros((height, width), np.float32)
+    if read > 0 or shot > 0:
+        _fill_noise(noise, key0, key1)
+        if grain > 0:
+            _smooth_periodic(noise, np.float32(grain))
     for y in range(height):
-        row = image[y]
-        if read > 0 or shot > 0:
-            first, second = noise[:half], noise[half:]
-            for x in range(half):
-                a, b = normal_pair(np.uint32(y * half + x), key0, key1)
-                first[x] = a
-                second[x] = b
+        row, noise_row = image[y], noise[y]
         for x in range(width):
             value = gain * row[x]
-            row[x] = value + math.sqrt(read + shot * max(value, zero)) * noise[x]
+            row[x] = value + math.sqrt(read + shot * max(value, zero)) * noise_row[x]
         if clip:
             for x in range(width):
                 row[x] = min(max(row[x], zero), one)
@@ -254,7 +289,7 @@ def _expose(image, key0, key1, gain, read, shot, clip, srgb):
 
 
 @njit(cache=True, parallel=True)
-def _synthesise(sharp, psfs, keys, gain, angle, rotate, read, shot, clip, srgb, quality, offset, out):
+def _synthesise(sharp, psfs, keys, gain, angle, rotate, read, shot, grain, clip, srgb, quality, offset, out):
     frames = psfs.shape[1]
     margin = 2 if rotate else 0
     for index in prange(psfs.shape[0] * frames):
@@ -266,12 +301,13 @@ def _synthesise(sharp, psfs, keys, gain, angle, rotate, read, shot, clip, srgb, 
             _rotate(blurred, angle[b, n], image)
         else:
             _convolve_valid(sharp[b], psfs[b, n], image)
-        _expose(image, keys[b, n, 0], keys[b, n, 1], gain[b, n], read[b, n], shot[b, n], clip, srgb)
+        key0, key1 = keys[b, n, 0], keys[b, n, 1]
+        _expose(image, key0, key1, gain[b, n], read[b, n], shot[b, n], grain[b, n], clip, srgb)
         if quality[b, n] > 0:
             jpeg_frame(image, quality[b, n], offset[b, n, 0], offset[b, n, 1])
 
 
-def burst_synthesis_numba(sharp, psfs, keys, gain, angle, read, shot, clip, srgb, quality, offset):
+def burst_synthesis_numba(sharp, psfs, keys, gain, angle, read, shot, grain, clip, srgb, quality, offset):
     """`burst_synthesis` on the CPU, one frame per thread at a time; the same bits for any number of threads."""
     rotate = angle is not None
     side = sharp.shape[-1] - psfs.shape[-1] + 1 - (2 if rotate else 0)
@@ -286,6 +322,7 @@ def burst_synthesis_numba(sharp, psfs, keys, gain, angle, read, shot, clip, srgb
         rotate,
         read,
         shot,
+        grain,
         clip,
         srgb,
         absent if quality is None else quality,

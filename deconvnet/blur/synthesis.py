@@ -63,6 +63,9 @@ class BurstSettings:
         Standard deviation at middle grey in stored values, one per burst (drawn uniformly in its logarithm).
     read_share : pair of float
         Share of the noise's variance at middle grey that does not depend on the signal, one per burst.
+    grain : pair of float
+        Weight of the neighbours' noise in each pixel's, one per burst, which makes it as coarse as demosaicing and a
+        camera's own denoising do; 0 is white, 0.5 as after binomial smoothing.
     jpeg : float
         Share of the bursts that are compressed.
     quality : pair of int
@@ -92,6 +95,7 @@ class BurstSettings:
     gain: float = 0.0
     noise: tuple[float, float] = (0.01, 0.01)
     read_share: tuple[float, float] = (1.0, 1.0)
+    grain: tuple[float, float] = (0.0, 0.0)
     jpeg: float = 0.0
     quality: tuple[int, int] = (70, 98)
     shift: float = 0.0
@@ -148,6 +152,7 @@ class BurstSettings:
             gain=0.02,
             noise=(0.002, 0.02),
             read_share=(0.0, 0.1),
+            grain=(0.0, 0.5),
             jpeg=0.5,
             shift=0.5,
             sharp_shift=0.05,
@@ -363,6 +368,7 @@ class BurstSynthesizer:
         read, shot = noise_coefficients(level, rng.uniform(*s.read_share, batch), s.linear)
         quality = rng.integers(s.quality[0], s.quality[1], batch, endpoint=True) * (rng.random(batch) < s.jpeg)
         offset = rng.integers(0, 8, (batch, frames, 2))
+        grain = rng.uniform(*s.grain, batch)
 
         def per_frame(values):
             return to_device(np.repeat(values[:, None], frames, axis=1), device)
@@ -377,6 +383,7 @@ class BurstSynthesizer:
             angle=rotated,
             read=per_frame(read),
             shot=per_frame(shot),
+            grain=per_frame(grain) if any(s.grain) else None,
             clip=s.clip,
             srgb=s.linear,
             quality=per_frame(quality) if s.jpeg else None,

@@ -14,6 +14,7 @@ from deconvnet.testing import TOLERANCE
 OPTIONS = {
     "blur": {},
     "noise": {"read": (1e-4, 1e-3), "shot": (1e-4, 1e-2)},
+    "coarse noise": {"read": (1e-4, 1e-3), "grain": (0.0, 0.5)},
     "rotation and gain": {"angle": (-0.01, 0.01), "gain": (0.8, 1.2)},
     "sRGB": {"read": (1e-4, 1e-3), "clip": True, "srgb": True},
 }
@@ -81,6 +82,17 @@ def test_burst_noise_has_the_variance_asked_for(rng):
     assert abs(noisy.var() / 5e-4 - 1) < 0.03
     correlation = np.corrcoef(noisy.reshape(4, -1))
     assert abs(correlation - np.eye(4)).max() < 0.03
+
+
+def test_grain_makes_noise_coarser_at_the_same_variance(rng):
+    sharp, keys = np.full((1, 129, 129), 0.4, np.float32), draw_keys(rng, (1, 3))
+    options = {"read": np.full((1, 3), 1e-4), "grain": np.array([[0.0, 0.2, 0.5]])}
+    noise = burst.burst_synthesis(sharp, np.ones((1, 3, 1, 1), np.float32), keys, **options)[0] - 0.4
+    np.testing.assert_allclose(noise.var((1, 2)), 1e-4, rtol=0.06)
+    expected = [0, 2 * 0.2 / (1 + 2 * 0.2**2), 2 * 0.5 / (1 + 2 * 0.5**2)]
+    for axis in (1, 2):
+        found = (noise * np.roll(noise, 1, axis)).mean((1, 2)) / noise.var((1, 2))
+        np.testing.assert_allclose(found, expected, atol=0.04)
 
 
 @pytest.mark.parametrize("wrong", [{"srgb": True}, {"quality": np.full((2, 3), 80.0)}, {"angle": np.full((2, 3), 0.1)}])
