@@ -1,7 +1,7 @@
 """Feature extraction (Schuler et al. 2015, Sec. 3.1.1): filters, tanh, and pixel-wise recombinations.
 
-The chain of layers runs strip by strip, so that the many hidden images of a strip stay in the processor's cache and
-those of a whole photograph are never in memory at once.
+On the CPU the filters run as Fourier tiles (`deconvnet.kernels.feature_tiles`); without training, one pass goes from
+pixels to feature images, and the many hidden images of a photograph are never in memory at once.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import numpy as np
 
 from deconvnet.backend import array_module
 from deconvnet.errors import DeconvnetError
+from deconvnet.kernels.feature_tiles import FILTERS, conv_tiles, conv_tiles_backward, feature_tiles
+from deconvnet.kernels.lanes import LANES
 from deconvnet.layers.base import Layer
 from deconvnet.layers.conv import Conv
 from deconvnet.layers.recombine import Recombine
@@ -17,7 +19,6 @@ from deconvnet.layers.tanh import Tanh
 
 __all__ = ["Features"]
 
-STRIP_PIXELS = 1 << 12  # pixels of a strip on the CPU: 32 hidden images of it fill half a mebibyte
 FILTER_GAIN = 4.0  # responses to edges of photographs are then of the order of one
 
 
@@ -56,17 +57,58 @@ class Features(Layer):
         self.out = Recombine(filters, images, rng, dtype=dtype)
         self.tanh = Tanh()
 
-    def _strips(self, shape, xp):
-        height, width = shape[-2] - self.size + 1, shape[-1] - self.size + 1
-        if height < 1 or width < 1:
+    def _check(self, shape):
+        if min(shape[-2:]) < self.size:
             raise DeconvnetError(
                 f"an image of {shape[-2]}×{shape[-1]} pixels is smaller than the network's filters ({self.size}): "
                 "use a larger image"
             )
-        rows = height if xp is not np else max(1, min(height, STRIP_PIXELS // width))
-        return height, width, [(top, min(rows, height - top)) for top in range(0, height, rows)]
+
+    def _fits_tiles(self, x):
+        """Whether the kernels for the CPU can do it; other widths, and other devices, go layer by layer."""
+        return array_module(x) is np and len(self.conv.bias.value) <= FILTERS and self.images <= LANES
+
+    def forward(self, x, *, train=False):
+        """Feature images (B, images, H − size + 1, W − size + 1) of ``x (B, channels, H, W)``."""
+        self._check(x.shape)
+        if not self._fits_tiles(x):
+            return self._chain(x, train)
+        filters, bias = self.conv.filters.value, self.conv.bias.value
+        if not train:
+            hidden = [(layer.weight.value, layer.bias.value) for layer in self.hidden]
+            return feature_tiles(x, filters, bias, hidden, (self.out.weight.value, self.out.bias.value)), None
+        pixels = conv_tiles(x, filters, bias, activate=True)
+        grid = pixels.shape[:3]
+        active = [pixels.reshape(-1, FILTERS)[:, : len(bias)]]  # (BHW, filters) after every tanh
+        for layer in self.hidden:
+            mixed = active[-1] @ layer.weight.value.T
+            mixed += layer.bias.value
+            active.append(np.tanh(mixed, out=mixed))
+        y = active[-1] @ self.out.weight.value.T + self.out.bias.value
+        return np.ascontiguousarray(y.reshape(*grid, -1).transpose(0, 3, 1, 2)), (x, active)
+
+    def backward(self, dy, cache, *, dx_channels=slice(None)):
+        """Gradient of the input channels ``dx_channels``, in their order; None for None."""
+        if dx_channels is not None and not range(*dx_channels.indices(self.channels)):
+            dx_channels = None
+        if not self._fits_tiles(dy):
+            return self._chain_backward(dy, cache, dx_channels)
+        x, active = cache
+        batch, _, height, width = dy.shape
+        dmixed = np.ascontiguousarray(dy.transpose(0, 2, 3, 1)).reshape(batch * height * width, -1)
+        for layer, units in zip([*self.hidden, self.out][::-1], active[::-1]):
+            layer.weight.grad += dmixed.T @ units
+            layer.bias.grad += dmixed.sum(axis=0)
+            dmixed = (dmixed @ layer.weight.value) * (1 - units * units)
+        self.conv.bias.grad += dmixed.sum(axis=0)
+        padded = np.zeros((batch, height, width, FILTERS), dy.dtype)
+        padded[..., : dmixed.shape[1]] = dmixed.reshape(batch, height, width, -1)
+        dx, dfilters = conv_tiles_backward(padded, x, self.conv.filters.value, dx_channels=dx_channels)
+        self.conv.filters.grad += dfilters
+        return dx
 
     def _chain(self, x, train):
+        """`forward`, layer by layer."""
         x, conv_cache = self.conv.forward(x, train=train)
         x, active = self.tanh.forward(x, train=train)
         kept = []
@@ -75,40 +117,12 @@ class Features(Layer):
             x, hidden_active = self.tanh.forward(x, train=train)
             kept.append((cache, hidden_active))
         x, out_cache = self.out.forward(x, train=train)
-        return x, (conv_cache, active, kept, out_cache)
+        return x, ((conv_cache, active, kept, out_cache) if train else None)
 
     def _chain_backward(self, dx, cache, dx_channels):
+        """`backward`, layer by layer."""
         conv_cache, active, kept, out_cache = cache
         dx = self.out.backward(dx, out_cache)
         for layer, (layer_cache, hidden_active) in zip(self.hidden[::-1], kept[::-1]):
             dx = layer.backward(self.tanh.backward(dx, hidden_active), layer_cache)
         return self.conv.backward(self.tanh.backward(dx, active), conv_cache, dx_channels=dx_channels)
-
-    def forward(self, x, *, train=False):
-        """Feature images (B, images, H − size + 1, W − size + 1) of ``x (B, channels, H, W)``."""
-        xp = array_module(x)
-        height, width, strips = self._strips(x.shape, xp)
-        y = xp.empty((len(x), self.images, height, width), dtype=x.dtype)
-        kept = []
-        for b in range(len(x)):
-            for top, rows in strips:
-                part = x[b : b + 1, :, top : top + rows + self.size - 1]
-                y[b : b + 1, :, top : top + rows], cache = self._chain(part, train)
-                kept.append(cache)
-        return y, ((x.shape, kept) if train else None)
-
-    def backward(self, dy, cache, *, dx_channels=slice(None)):
-        """Gradient of the input channels ``dx_channels``, in their order; None for None."""
-        shape, kept = cache
-        xp = array_module(dy)
-        _, _, strips = self._strips(shape, xp)
-        channels = 0 if dx_channels is None else len(range(*dx_channels.indices(self.channels)))
-        dx = xp.zeros((shape[0], channels, *shape[2:]), dtype=dy.dtype)
-        caches = iter(kept)
-        for b in range(shape[0]):
-            for top, rows in strips:
-                dpart = xp.ascontiguousarray(dy[b : b + 1, :, top : top + rows])
-                dstrip = self._chain_backward(dpart, next(caches), dx_channels)
-                if channels:
-                    dx[b : b + 1, :, top : top + rows + self.size - 1] += dstrip
-        return dx if channels else None

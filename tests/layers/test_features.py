@@ -1,4 +1,4 @@
-"""Feature extraction in strips equals the plain chain of layers."""
+"""Feature extraction in Fourier tiles equals the plain chain of layers."""
 
 import numpy as np
 import pytest
@@ -17,20 +17,22 @@ def test_gradients_of_the_layer(rng, device, channels, hidden):
     gradcheck(layer, to_device(rng.standard_normal((2, channels, 9, 8)), device), rng=rng)
 
 
-def test_strips_change_nothing(rng, monkeypatch):
-    layer = Features(2, 5, 4, 1, 3, rng, dtype=np.float64)
-    x, dy = rng.standard_normal((2, 2, 17, 12)), rng.standard_normal((2, 3, 14, 9))
-    whole, cache = layer.forward(x, train=True)
-    dwhole = layer.backward(dy, cache)
+@pytest.mark.parametrize("size", [4, 11])
+def test_tiles_give_what_the_chain_of_layers_gives(rng, monkeypatch, size):
+    layer = Features(2, 5, size, 1, 3, rng, dtype=np.float64)
+    x, dy = rng.standard_normal((2, 2, 50, 41)), rng.standard_normal((2, 3, 51 - size, 42 - size))
+    monkeypatch.setattr(features.Features, "_fits_tiles", lambda self, x: False)
+    expected, cache = layer.forward(x, train=True)
+    dexpected = layer.backward(dy, cache)
     grads = {name: p.grad.copy() for name, p in layer.parameters().items()}
+    monkeypatch.undo()
     layer.zero_grad()
-    monkeypatch.setattr(features, "STRIP_PIXELS", 30)
-    strips, cache = layer.forward(x, train=True)
-    assert len(cache[1]) == 2 * 5
-    assert np.allclose(strips, whole, atol=1e-13)
-    assert np.allclose(layer.backward(dy, cache), dwhole, atol=1e-12)
+    found, cache = layer.forward(x, train=True)
+    assert np.allclose(found, expected, atol=1e-12)
+    assert np.allclose(layer.forward(x)[0], expected, atol=1e-12)
+    assert np.allclose(layer.backward(dy, cache), dexpected, atol=1e-11)
     for name, p in layer.parameters().items():
-        assert np.allclose(p.grad, grads[name], atol=1e-11), name
+        assert np.allclose(p.grad, grads[name], atol=1e-10), name
 
 
 def test_only_the_channels_asked_for_get_a_gradient(rng):
