@@ -8,11 +8,12 @@ import numpy as np
 from numba import njit, prange
 
 from deconvnet.backend import array_module, irfft2, rfft2
+from deconvnet.kernels import cuda
 from deconvnet.kernels.counter_random import normal_pair, normal_pair_reference
-from deconvnet.kernels.jpeg import jpeg_degradation_reference, jpeg_frame
+from deconvnet.kernels.jpeg import jpeg_degradation_cuda, jpeg_degradation_reference, jpeg_frame
 from deconvnet.kernels.srgb import encode_srgb, linear_to_srgb_reference
 
-__all__ = ["burst_synthesis", "burst_synthesis_numba", "burst_synthesis_reference"]
+__all__ = ["burst_synthesis", "burst_synthesis_cuda", "burst_synthesis_numba", "burst_synthesis_reference"]
 
 _TILE = 16  # rows convolved at a time: they and the image rows they need stay in the first-level cache
 
@@ -108,7 +109,7 @@ def burst_synthesis(
         None if quality is None else per_frame(quality, 0),
         xp.zeros((batch, frames, 2), np.int64) if offset is None else offset.astype(np.int64),
     )
-    return (burst_synthesis_numba if xp is np else burst_synthesis_reference)(*arguments)
+    return (burst_synthesis_numba if xp is np else burst_synthesis_cuda)(*arguments)
 
 
 # --- reference ---------------------------------------------------------------------------------------------------
@@ -329,4 +330,54 @@ def burst_synthesis_numba(sharp, psfs, keys, gain, angle, read, shot, grain, cli
         offset,
         out,
     )
+    return out
+
+
+# --- GPU ---------------------------------------------------------------------------------------------------------
+
+
+def burst_synthesis_cuda(sharp, psfs, keys, gain, angle, read, shot, grain, clip, srgb, quality, offset):
+    """`burst_synthesis` on the GPU: convolution with the taps that are not zero, noise, all the rest, then JPEG."""
+    xp = array_module(sharp, psfs, keys, gain)
+    real = sharp.dtype
+    bursts, size, _ = sharp.shape
+    taps = psfs.shape[-1]
+    per_burst, shape = psfs.shape[1], psfs.shape[:2]
+    sharp, psfs, keys, gain, read, shot, grain = map(xp.ascontiguousarray, (sharp, psfs, keys, gain, read, shot, grain))
+    cuda.expect(
+        sharp=(sharp, (bursts, size, size)),
+        psfs=(psfs, (bursts, per_burst, taps, taps)),
+        keys=(keys, (*shape, 2)),
+        gain=(gain, shape),
+        read=(read, shape),
+        shot=(shot, shape),
+        grain=(grain, shape),
+    )
+    if angle is not None:
+        angle = xp.ascontiguousarray(angle)
+        cuda.expect(angle=(angle, shape))
+    frames, whole = bursts * per_burst, size - taps + 1
+    side = whole - (0 if angle is None else 2)
+
+    places = xp.empty((frames, taps * taps), dtype=np.int32)
+    weights = xp.empty((frames, taps * taps), dtype=real)
+    counts = xp.empty(frames, dtype=np.int32)
+    cuda.launch("burst_synthesis", "tap_list", frames, 256, [psfs, taps, size, places, weights, counts], real=real)
+
+    blurred = xp.empty((frames, whole, whole), dtype=real)
+    tiles = cuda.blocks(whole, 32)
+    arguments = [sharp, places, weights, counts, per_burst, size, taps * taps, whole, tiles, blurred]
+    cuda.launch("burst_synthesis", "convolve", frames * tiles * tiles, (32, 8), arguments, real=real)
+
+    noise = xp.empty((frames, side, side), dtype=np.float32)
+    grid = (cuda.blocks(side * ((side + 1) // 2), 256), min(frames, 65535))
+    cuda.launch("burst_synthesis", "noise_field", grid, 256, [keys, read, shot, frames, side, noise], real=real)
+
+    out = xp.empty((*shape, side, side), dtype=real)
+    arguments = [blurred, noise, angle, gain, read, shot, grain, frames, side, clip, srgb, out]
+    grid = (cuda.blocks(side * side, 256), min(frames, 65535))
+    cuda.launch("burst_synthesis", "expose", grid, 256, arguments, real=real)
+    if quality is not None:
+        flat = out.reshape(frames, side, side)
+        jpeg_degradation_cuda(flat, quality.reshape(-1), offset.reshape(-1, 2), out=flat)
     return out

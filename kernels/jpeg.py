@@ -8,8 +8,15 @@ import numpy as np
 from numba import njit, prange
 
 from deconvnet.backend import array_module
+from deconvnet.kernels import cuda
 
-__all__ = ["jpeg_degradation", "jpeg_degradation_numba", "jpeg_degradation_reference", "jpeg_frame"]
+__all__ = [
+    "jpeg_degradation",
+    "jpeg_degradation_cuda",
+    "jpeg_degradation_numba",
+    "jpeg_degradation_reference",
+    "jpeg_frame",
+]
 
 #: Luminance quantisation table of ITU-T T.81, Annex K.1, for quality 50.
 LUMINANCE_TABLE = np.array(
@@ -159,6 +166,22 @@ def jpeg_degradation_numba(images, quality, offset):
     return out
 
 
+def jpeg_degradation_cuda(images, quality, offset, out=None):
+    """`jpeg_degradation` on the GPU, into `out` if given, which may be `images`: 64 threads per block of the grid."""
+    xp = array_module(images, quality, offset)
+    images = xp.ascontiguousarray(images)
+    quality = xp.ascontiguousarray(quality, dtype=np.float64)
+    offset = xp.ascontiguousarray(offset, dtype=np.int64)
+    count, height, width = images.shape
+    out = xp.empty(images.shape, dtype=images.dtype) if out is None else out
+    cuda.expect(quality=(quality, (count,)), offset=(offset, (count, 2)), out=(out, images.shape))
+    strips, columns = (height + 14) // 8, (width + 14) // 8
+    arguments = [images, quality, offset, count, height, width, strips, columns, out]
+    grid = cuda.blocks(count * strips * columns, 4)
+    cuda.launch("jpeg", "jpeg_blocks", grid, (8, 8, 4), arguments, real=images.dtype)
+    return out
+
+
 def jpeg_degradation(images, quality, offset):
     """JPEG's loss on grey images, without the entropy coding, which loses nothing.
 
@@ -179,4 +202,4 @@ def jpeg_degradation(images, quality, offset):
     """
     if array_module(images, quality, offset) is np:
         return jpeg_degradation_numba(images, quality, offset)
-    return jpeg_degradation_reference(images, quality, offset)
+    return jpeg_degradation_cuda(images, quality, offset)

@@ -9,12 +9,15 @@ import numba
 import numpy as np
 
 from deconvnet.backend import array_module
+from deconvnet.kernels import cuda
 
 __all__ = [
     "adam_step",
+    "adam_step_cuda",
     "adam_step_numba",
     "adam_step_reference",
     "momentum_step",
+    "momentum_step_cuda",
     "momentum_step_numba",
     "momentum_step_reference",
 ]
@@ -58,10 +61,23 @@ def adam_step_numba(value, grad, first, second, *scalars):
     _adam(value.reshape(-1), grad.reshape(-1), first.reshape(-1), second.reshape(-1), *(real(s) for s in scalars))
 
 
+def _update_cuda(kernel, arrays, scalars):
+    """Launch an update of contiguous arrays of equal shape, one thread per weight."""
+    value = arrays[0]
+    cuda.expect(**{f"array {i}": (a, value.shape) for i, a in enumerate(arrays)})
+    arguments = [*arrays, value.size, *scalars]
+    cuda.launch("optimiser_steps", kernel, cuda.blocks(value.size, 256), 256, arguments, real=value.dtype)
+
+
+def adam_step_cuda(value, grad, first, second, *scalars):
+    """GPU twin of `adam_step_reference`; the arrays must be contiguous."""
+    _update_cuda("adam_step", (value, array_module(grad).ascontiguousarray(grad), first, second), scalars)
+
+
 def adam_step(value, grad, first, second, *scalars):
     """Production form for the arrays' device; see `adam_step_reference`."""
     numpy = array_module(value, grad) is np
-    (adam_step_numba if numpy else adam_step_reference)(value, grad, first, second, *scalars)
+    (adam_step_numba if numpy else adam_step_cuda)(value, grad, first, second, *scalars)
 
 
 def momentum_step_reference(value, grad, velocity, scale, rate, momentum):
@@ -84,7 +100,12 @@ def momentum_step_numba(value, grad, velocity, *scalars):
     _momentum(value.reshape(-1), grad.reshape(-1), velocity.reshape(-1), *(real(s) for s in scalars))
 
 
+def momentum_step_cuda(value, grad, velocity, *scalars):
+    """GPU twin of `momentum_step_reference`; the arrays must be contiguous."""
+    _update_cuda("momentum_step", (value, array_module(grad).ascontiguousarray(grad), velocity), scalars)
+
+
 def momentum_step(value, grad, velocity, *scalars):
     """Production form for the arrays' device; see `momentum_step_reference`."""
     numpy = array_module(value, grad) is np
-    (momentum_step_numba if numpy else momentum_step_reference)(value, grad, velocity, *scalars)
+    (momentum_step_numba if numpy else momentum_step_cuda)(value, grad, velocity, *scalars)

@@ -8,13 +8,16 @@ import numpy as np
 from numba import njit, prange
 
 from deconvnet.backend import array_module
+from deconvnet.kernels import cuda
 from deconvnet.kernels.counter_random import normal_pair, normal_pair_reference
 
 __all__ = [
     "gp_psfs",
+    "gp_psfs_cuda",
     "gp_psfs_numba",
     "gp_psfs_reference",
     "recorded_psfs",
+    "recorded_psfs_cuda",
     "recorded_psfs_numba",
     "recorded_psfs_reference",
 ]
@@ -76,7 +79,7 @@ def gp_psfs(keys, extent, shift, size, time_samples):
     See `deconvnet.blur.psf.sample_gp_psfs`. Trial k of a PSF uses the counters from ``2·time_samples·k`` on: a pair
     for the rows and a pair for the columns at every time.
     """
-    implementation = gp_psfs_numba if array_module(keys, extent, shift) is np else gp_psfs_reference
+    implementation = gp_psfs_numba if array_module(keys, extent, shift) is np else gp_psfs_cuda
     return implementation(keys, extent, shift, size, time_samples)
 
 
@@ -108,7 +111,7 @@ def recorded_psfs(angles, first, step, projection, extent, shift, size, time_sam
         Non-negative, each of sum 1.
     """
     xp = array_module(angles, first, step, projection, extent, shift)
-    implementation = recorded_psfs_numba if xp is np else recorded_psfs_reference
+    implementation = recorded_psfs_numba if xp is np else recorded_psfs_cuda
     return implementation(angles, first, step, projection, extent, shift, size, time_samples)
 
 
@@ -356,3 +359,52 @@ def recorded_psfs_numba(angles, first, step, projection, extent, shift, size, ti
     arrays = (np.array(a, np.float64, order="C") for a in (angles, first, step, projection, extent, shift))
     _recorded_psfs(*arrays, time_samples, psfs)
     return psfs
+
+
+# --- GPU ---------------------------------------------------------------------------------------------------------
+
+
+def _splat_cuda(xp, path, extent, size):
+    """PSFs of paths ``(M, 2, T)`` in pixels on the grid: a block per PSF, each thread gathers its pixels' light."""
+    count, _, samples = path.shape
+    grid, psfs = (xp.empty((count, size, size), dtype=np.float32) for _ in range(2))
+    arguments = [path, extent, size, samples, _TAPS[0], _TAPS[1], _SMALLEST, grid, psfs]
+    cuda.launch("psf_sampling", "splat", count, 256, arguments, real=np.float32)
+    return psfs
+
+
+def gp_psfs_cuda(keys, extent, shift, size, time_samples):
+    """`gp_psfs` on the GPU, a block per PSF."""
+    xp = array_module(keys, extent, shift)
+    keys = xp.ascontiguousarray(keys)
+    extent, shift = (xp.ascontiguousarray(a, dtype=np.float64) for a in (extent, shift))
+    count = len(extent)
+    cuda.expect(keys=(keys, (count, 2)), extent=(extent, (count,)), shift=(shift, (count, 2)))
+    matrix, factor = _transition(time_samples)
+    chain = [STANDARD_DEVIATION, *matrix.reshape(-1), factor[0, 0], factor[1, 0], factor[1, 1]]
+    path = xp.empty((count, 2, time_samples), dtype=np.float64)
+    done = xp.empty(count, dtype=np.int32)
+    arguments = [keys, extent, shift, size, time_samples, MAX_REDRAWS, *chain, path, done]
+    cuda.launch("psf_sampling", "gp_paths", count, 128, arguments, real=np.float32)
+    if not bool((done == 1).all()):
+        raise RuntimeError(f"no camera path fits on a grid of {size} pixels in {MAX_REDRAWS} trials")
+    return _splat_cuda(xp, path, extent, size)
+
+
+def recorded_psfs_cuda(angles, first, step, projection, extent, shift, size, time_samples):
+    """`recorded_psfs` on the GPU, a block per PSF."""
+    xp = array_module(angles, first, step, projection, extent, shift)
+    given = (angles, first, step, projection, extent, shift)
+    angles, first, step, projection, extent, shift = (xp.ascontiguousarray(a, dtype=np.float64) for a in given)
+    rows, count = len(angles), len(extent)
+    cuda.expect(
+        angles=(angles, (rows, 3)),
+        first=(first, (count,)),
+        step=(step, (count,)),
+        projection=(projection, (count, 2, 3)),
+        shift=(shift, (count, 2)),
+    )
+    path = xp.empty((count, 2, time_samples), dtype=np.float64)
+    arguments = [angles, rows, first, step, projection, extent, shift, size, time_samples, path]
+    cuda.launch("psf_sampling", "recorded_paths", count, 256, arguments, real=np.float32)
+    return _splat_cuda(xp, path, extent, size)

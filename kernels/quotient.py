@@ -9,12 +9,15 @@ import numba
 import numpy as np
 
 from deconvnet.backend import array_module
+from deconvnet.kernels import cuda
 
 __all__ = [
     "quotient_spectrum",
     "quotient_spectrum_backward",
+    "quotient_spectrum_backward_cuda",
     "quotient_spectrum_backward_numba",
     "quotient_spectrum_backward_reference",
+    "quotient_spectrum_cuda",
     "quotient_spectrum_numba",
     "quotient_spectrum_reference",
 ]
@@ -109,13 +112,46 @@ def quotient_spectrum_backward_numba(dz_hat, x_hat, y_hat, z_hat, denominator, n
     return dx_hat, (dy_hat if need_dy else None), dbeta
 
 
+def _grid(batch, size):
+    """Blocks of 256 frequencies along x, examples along y."""
+    return cuda.blocks(size, 256), min(batch, 65535)
+
+
+def quotient_spectrum_cuda(x_hat, y_hat, beta):
+    """GPU twin of `quotient_spectrum_reference`: one thread per frequency and example."""
+    xp = array_module(x_hat, y_hat, beta)
+    x_hat, y_hat, beta = (xp.ascontiguousarray(a) for a in (x_hat, y_hat, beta))
+    batch, pairs, size = x_hat.shape
+    cuda.expect(y_hat=(y_hat, x_hat.shape), beta=(beta, (batch if len(beta) > 1 else 1, size)))
+    z_hat = xp.empty((batch, size), dtype=x_hat.dtype)
+    denominator = xp.empty((batch, size), dtype=x_hat.real.dtype)
+    arguments = [x_hat, y_hat, beta, batch, pairs, size, len(beta), z_hat, denominator]
+    cuda.launch("quotient", "quotient_spectrum", _grid(batch, size), 256, arguments, real=denominator.dtype)
+    return z_hat, denominator
+
+
+def quotient_spectrum_backward_cuda(dz_hat, x_hat, y_hat, z_hat, denominator, need_dy):
+    """GPU twin of `quotient_spectrum_backward_reference`: one thread per frequency and example."""
+    xp = array_module(dz_hat, x_hat, y_hat, z_hat, denominator)
+    batch, pairs, size = x_hat.shape
+    flat = (batch, size)
+    cuda.expect(dz_hat=(dz_hat, flat), y_hat=(y_hat, x_hat.shape), z_hat=(z_hat, flat), denominator=(denominator, flat))
+    inputs = [xp.ascontiguousarray(a) for a in (dz_hat, x_hat, y_hat, z_hat, denominator)]
+    dx_hat = xp.empty(x_hat.shape, dtype=x_hat.dtype)
+    dy_hat = xp.empty(x_hat.shape, dtype=x_hat.dtype) if need_dy else None
+    dbeta = xp.empty(denominator.shape, dtype=denominator.dtype)
+    arguments = [*inputs, batch, pairs, size, dx_hat, dy_hat, dbeta]
+    cuda.launch("quotient", "quotient_spectrum_backward", _grid(batch, size), 256, arguments, real=dbeta.dtype)
+    return dx_hat, dy_hat, dbeta
+
+
 def quotient_spectrum(x_hat, y_hat, beta):
     """Production form for the arrays' device; see `quotient_spectrum_reference`."""
     if array_module(x_hat, y_hat, beta) is np:
         return quotient_spectrum_numba(
             np.ascontiguousarray(x_hat), np.ascontiguousarray(y_hat), np.ascontiguousarray(beta)
         )
-    return quotient_spectrum_reference(x_hat, y_hat, beta)
+    return quotient_spectrum_cuda(x_hat, y_hat, beta)
 
 
 def quotient_spectrum_backward(dz_hat, x_hat, y_hat, z_hat, denominator, *, need_dy=True):
@@ -124,4 +160,4 @@ def quotient_spectrum_backward(dz_hat, x_hat, y_hat, z_hat, denominator, *, need
         return quotient_spectrum_backward_numba(
             dz_hat, np.ascontiguousarray(x_hat), np.ascontiguousarray(y_hat), z_hat, denominator, need_dy
         )
-    return quotient_spectrum_backward_reference(dz_hat, x_hat, y_hat, z_hat, denominator, need_dy)
+    return quotient_spectrum_backward_cuda(dz_hat, x_hat, y_hat, z_hat, denominator, need_dy)

@@ -10,8 +10,9 @@ import numba
 import numpy as np
 
 from deconvnet.backend import array_module
+from deconvnet.kernels import cuda
 
-__all__ = ["relative_spectra", "relative_spectra_numba", "relative_spectra_reference"]
+__all__ = ["relative_spectra", "relative_spectra_cuda", "relative_spectra_numba", "relative_spectra_reference"]
 
 
 def relative_spectra_reference(windows_hat, relative_floor, absolute_floor, bound):
@@ -95,8 +96,28 @@ def relative_spectra_numba(windows_hat, relative_floor, absolute_floor, bound):
     return ratio, log_power, log_mean_power
 
 
+def relative_spectra_cuda(windows_hat, relative_floor, absolute_floor, bound):
+    """GPU twin of `relative_spectra_reference`: the mean over the frames, then a block per frame."""
+    xp = array_module(windows_hat)
+    windows_hat = xp.ascontiguousarray(windows_hat)
+    batch, frames, windows, size = windows_hat.shape
+    real = windows_hat.real.dtype
+    mean = xp.empty((batch, windows, size), dtype=windows_hat.dtype)
+    mean_power, log_mean_power = (xp.empty((batch, size), dtype=real) for _ in range(2))
+    ratio = xp.empty((batch, frames, 2, size), dtype=real)
+    log_power = xp.empty((batch, frames, size), dtype=real)
+    counts = [batch, frames, windows, size]
+    arguments = [windows_hat, *counts, absolute_floor, mean, mean_power, log_mean_power]
+    grid = (cuda.blocks(size, 256), min(batch, 65535))
+    cuda.launch("relative_spectra", "burst_mean", grid, 256, arguments, real=real)
+    floors = [relative_floor, absolute_floor, bound]
+    arguments = [windows_hat, mean, mean_power, *counts[1:], *floors, ratio, log_power]
+    cuda.launch("relative_spectra", "frame_ratio", batch * frames, 256, arguments, real=real)
+    return ratio, log_power, log_mean_power
+
+
 def relative_spectra(windows_hat, relative_floor, absolute_floor, bound):
     """Production form for the array's device; see `relative_spectra_reference`."""
     if array_module(windows_hat) is np:
         return relative_spectra_numba(windows_hat, relative_floor, absolute_floor, bound)
-    return relative_spectra_reference(windows_hat, relative_floor, absolute_floor, bound)
+    return relative_spectra_cuda(windows_hat, relative_floor, absolute_floor, bound)

@@ -9,8 +9,18 @@ import numba
 import numpy as np
 
 from deconvnet.backend import array_module
+from deconvnet.kernels import cuda
 
-__all__ = ["fold_add", "fold_add_numba", "fold_add_reference", "unfold", "unfold_numba", "unfold_reference"]
+__all__ = [
+    "fold_add",
+    "fold_add_cuda",
+    "fold_add_numba",
+    "fold_add_reference",
+    "unfold",
+    "unfold_cuda",
+    "unfold_numba",
+    "unfold_reference",
+]
 
 
 def unfold_reference(image, size, top, rows):
@@ -93,11 +103,41 @@ def fold_add_numba(columns, size, top, image):
     _fold_add(columns, size[0], size[1], top, rows, image)
 
 
+def unfold_cuda(image, size, top, rows):
+    """GPU twin of `unfold_reference`: one thread per element."""
+    xp = array_module(image)
+    image = xp.ascontiguousarray(image)
+    channels, height, width = image.shape
+    kh, kw = size
+    if top < 0 or top + rows + kh - 1 > height:
+        raise ValueError(f"the block of {rows} rows at {top} leads off an image of height {height}")
+    length = rows * (width - kw + 1)
+    columns = xp.empty((channels * kh * kw, length), dtype=image.dtype)
+    arguments = [image, len(columns), height, width, kh, kw, top, rows, columns]
+    grid = (cuda.blocks(length, 256), min(len(columns), 65535))
+    cuda.launch("unfold", "unfold", grid, 256, arguments, real=image.dtype)
+    return columns
+
+
+def fold_add_cuda(columns, size, top, image):
+    """GPU twin of `fold_add_reference`: one thread per pixel; ``image`` must be contiguous."""
+    xp = array_module(columns, image)
+    channels, height, width = image.shape
+    kh, kw = size
+    rows = columns.shape[1] // (width - kw + 1)
+    if top < 0 or top + rows + kh - 1 > height:
+        raise ValueError(f"the block of {rows} rows at {top} leads off an image of height {height}")
+    cuda.expect(columns=(columns, (channels * kh * kw, rows * (width - kw + 1))))
+    arguments = [xp.ascontiguousarray(columns), channels, height, width, kh, kw, top, rows, image]
+    grid = (cuda.blocks((rows + kh - 1) * width, 256), min(channels, 65535))
+    cuda.launch("unfold", "fold_add", grid, 256, arguments, real=image.dtype)
+
+
 def unfold(image, size, top, rows):
     """Production form for the array's device; see `unfold_reference`."""
-    return (unfold_numba if array_module(image) is np else unfold_reference)(image, size, top, rows)
+    return (unfold_numba if array_module(image) is np else unfold_cuda)(image, size, top, rows)
 
 
 def fold_add(columns, size, top, image):
     """Production form for the arrays' device; see `fold_add_reference`."""
-    (fold_add_numba if array_module(columns, image) is np else fold_add_reference)(columns, size, top, image)
+    (fold_add_numba if array_module(columns, image) is np else fold_add_cuda)(columns, size, top, image)
