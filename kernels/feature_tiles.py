@@ -13,15 +13,35 @@ import numpy as np
 from numba import njit, prange
 
 from deconvnet.kernels.lane_fft import COMPLEX, forward_line, inverse_line, twiddles
-from deconvnet.kernels.lanes import LANES, mix, multiply_add, multiply_conj_add, rational_tanh, sum_of_products
+from deconvnet.kernels.lanes import (
+    LANES,
+    copy_pair,
+    copy_pair_plus,
+    mix,
+    multiply_add,
+    multiply_conj_add,
+    rational_tanh,
+    sum_of_products,
+)
 
-__all__ = ["FILTERS", "TileGrid", "conv_tiles", "conv_tiles_backward", "feature_tiles", "filter_tiles"]
+__all__ = [
+    "FILTERS",
+    "TileGrid",
+    "conv_tiles",
+    "conv_tiles_backward",
+    "feature_tiles",
+    "filter_tiles",
+    "tanh_rows",
+    "tanh_rows_backward",
+]
 
 #: Filters of one bank.
 FILTERS = COMPLEX
+#: Tiles that share their working memory.
+CHUNK = 16
 #: Parts into which the sum of the filters' gradient is split, whatever the number of threads: the same bits always.
 PARTS = 8
-_mix_hidden, _mix_out = mix[4, 2], mix[8, 1]
+_mix_hidden, _mix_out = mix[8, 2], mix[8, 1]
 
 
 class TileGrid:
@@ -62,25 +82,58 @@ def _transform_square(data, side, rows, factors):
 
 
 @njit(cache=True)
-def _gather_tiles(images, first, count, down, across, step, side, buffer, spectra, factors):
-    """Spectra ``(count, side², 2)`` of up to 16 tiles of one channel ``(B, H, W)``, numbered through all images.
+def _inverse_square(data, side, factors):
+    """Inverse of `_transform_square` without the factor 1/side²."""
+    for j in range(side):
+        inverse_line(data, j * COMPLEX, side * COMPLEX, side, factors)
+    for i in range(side):
+        inverse_line(data, i * side * COMPLEX, COMPLEX, side, factors)
 
-    Tiles are transposed, so that a line of a spectrum is a column of the picture.
+
+@njit(cache=True)
+def _transpose_blocks(data, side, out):
+    """``out[i // 16, j][i % 16] = data[j // 16, i][j % 16]`` of complex vectors, indices below ``side``."""
+    for g in range(side // LANES):
+        for i in range(side):
+            source = (g * side + i) * COMPLEX
+            target = (i // LANES * side + g * LANES) * COMPLEX + i % LANES
+            for lane in range(LANES):
+                out[target + lane * COMPLEX] = data[source + lane]
+                out[target + lane * COMPLEX + LANES] = data[source + LANES + lane]
+
+
+@njit(cache=True)
+def _tile_spectrum(image, top, left, side, work, spectrum, factors):
+    """Spectrum of one tile of an image, zero where the tile reaches beyond it.
+
+    ``spectrum[u // 16, v][u % 16]`` holds coefficient u down and v across, both in the order of `forward_line`: lanes
+    run over sixteen columns in the first pass and over sixteen coefficients in the second.
     """
-    height, width = images.shape[1:]
-    buffer[:] = 0
-    for lane in range(count):
-        b, tile = divmod(first + lane, down * across)
-        top, left = tile // across * step, tile % across * step
-        for i in range(min(side, height - top)):
-            row = images[b, top + i]
-            for j in range(min(side, width - left)):
-                buffer[(j * side + i) * COMPLEX + lane] = row[left + j]
-    _transform_square(buffer, side, side, factors)
-    for n in range(side * side):
-        for lane in range(count):
-            spectra[lane, 2 * n] = buffer[n * COMPLEX + lane]
-            spectra[lane, 2 * n + 1] = buffer[n * COMPLEX + LANES + lane]
+    work[:] = 0
+    width = min(side, image.shape[1] - left)
+    for i in range(min(side, image.shape[0] - top)):
+        row = image[top + i]
+        for j in range(width):
+            work[(j // LANES * side + i) * COMPLEX + j % LANES] = row[left + j]
+    for g in range(side // LANES):
+        forward_line(work, g * side * COMPLEX, COMPLEX, side, factors)
+    _transpose_blocks(work, side, spectrum)
+    for g in range(side // LANES):
+        forward_line(spectrum, g * side * COMPLEX, COMPLEX, side, factors)
+
+
+@njit(cache=True)
+def _tile_image(spectrum, side, shift, work, tile, factors):
+    """Real part of the inverse of `_tile_spectrum`, moved down and right by ``shift``, without the factor 1/side²."""
+    for g in range(side // LANES):
+        inverse_line(spectrum, g * side * COMPLEX, COMPLEX, side, factors)
+    _transpose_blocks(spectrum, side, work)
+    for g in range(side // LANES):
+        inverse_line(work, g * side * COMPLEX, COMPLEX, side, factors)
+    for i in range(side):
+        row = tile[(i + shift) % side]
+        for j in range(side):
+            row[(j + shift) % side] = work[(j // LANES * side + i) * COMPLEX + j % LANES]
 
 
 def filter_tiles(filters, side):
@@ -109,8 +162,8 @@ def filter_tiles(filters, side):
 
 
 @njit(cache=True)
-def _filtered_tile(spectra, tile, filters_hat, side, valid, line, out, factors):
-    """The valid part of a tile's 32 filtered images, as rows of pixels of 32 numbers: ``out[i · side + j]``.
+def _filtered_tile(spectra, filters_hat, side, valid, line, out, factors):
+    """The valid part of a tile's 32 filtered images, as rows of pixels of 32 numbers.
 
     Lines of the spectrum are columns of the picture: multiplied and transformed back in a buffer that stays in the
     first-level cache, then scattered over the rows; rows are ``side + 1`` long, lest a column hit one cache set.
@@ -119,14 +172,13 @@ def _filtered_tile(spectra, tile, filters_hat, side, valid, line, out, factors):
     for v in range(side):
         line[:] = 0
         for c in range(filters_hat.shape[0]):
-            spectrum, bank = spectra[c, tile], filters_hat[c]
+            spectrum, bank = spectra[c], filters_hat[c]
             for u in range(side):
-                n = v * side + u
-                multiply_add(spectrum, 2 * n, bank, n * COMPLEX, line, u * COMPLEX)
+                place = (u // LANES * side + v) * COMPLEX + u % LANES
+                multiply_add(spectrum, place, bank, (v * side + u) * COMPLEX, line, u * COMPLEX)
         inverse_line(line, 0, COMPLEX, side, factors)
         for u in range(side - valid, side):
-            for k in range(COMPLEX):
-                out[u * pitch + v * COMPLEX + k] = line[u * COMPLEX + k]
+            copy_pair(line, u * COMPLEX, out, u * pitch + v * COMPLEX)
     for i in range(side - valid, side):
         inverse_line(out, i * pitch, COMPLEX, side, factors)
 
@@ -143,69 +195,66 @@ def _tanh(values, count):
 
 
 @njit(cache=True)
-def _biased_row(out, start, count, bias, row):
-    """A row of filtered pixels plus the filters' bias, contiguous."""
-    for p in range(count):
-        for k in range(COMPLEX):
-            row[p * COMPLEX + k] = out[start + p * COMPLEX + k] + bias[k]
+def _filter_image_tile(images, index, grid, filters_hat, factors, work, spectra, line, out):
+    """Filter one of all images' tiles; returns its image and the top left corner of its valid part there."""
+    down, across, step, side = grid[:4]
+    b, place = divmod(index, down * across)
+    top, left = place // across * step, place % across * step
+    for c in range(images.shape[1]):
+        _tile_spectrum(images[b, c], top, left, side, work, spectra[c], factors)
+    _filtered_tile(spectra, filters_hat, side, step, line, out, factors)
+    return b, top, left
 
 
 @njit(cache=True)
-def _filter_group(images, group, grid, filters_hat, factors, spectra, buffer):
-    """Spectra of all channels of 16 tiles; returns how many there are."""
-    down, across, step, side = grid[:4]
-    first = group * LANES
-    count = min(LANES, images.shape[0] * down * across - first)
-    for c in range(images.shape[1]):
-        _gather_tiles(images[:, c], first, count, down, across, step, side, buffer, spectra[c], factors)
-    return count
+def _biased_row(out, i, width, grid, bias, row):
+    """Row ``i`` of a tile's valid part plus the filters' bias, contiguous."""
+    step, side = grid[2], grid[3]
+    start = ((side - step + i) * (side + 1) + side - step) * COMPLEX
+    for p in range(width):
+        copy_pair_plus(out, start + p * COMPLEX, bias, 0, row, p * COMPLEX)
 
 
 @njit(cache=True, parallel=True)
 def _conv_tiles(images, filters_hat, bias, grid, factors, activate, y):
-    down, across, step, side = grid[:4]
-    tiles = images.shape[0] * down * across
-    for group in prange(-(-tiles // LANES)):
-        buffer = np.empty(side * side * COMPLEX, images.dtype)
-        spectra = np.empty((images.shape[1], LANES, 2 * side * side), images.dtype)
+    step, side = grid[2], grid[3]
+    tiles = images.shape[0] * grid[0] * grid[1]
+    for chunk in prange(-(-tiles // CHUNK)):
+        work = np.empty(side * side * 2, images.dtype)
+        spectra = np.empty((images.shape[1], side * side * 2), images.dtype)
         out = np.empty(side * (side + 1) * COMPLEX, images.dtype)
         line = np.empty(side * COMPLEX, images.dtype)
-        count = _filter_group(images, group, grid, filters_hat, factors, spectra, buffer)
-        for tile in range(count):
-            b, place = divmod(group * LANES + tile, down * across)
-            top, left = place // across * step, place % across * step
-            _filtered_tile(spectra, tile, filters_hat, side, step, line, out, factors)
+        for index in range(chunk * CHUNK, min(tiles, (chunk + 1) * CHUNK)):
+            b, top, left = _filter_image_tile(images, index, grid, filters_hat, factors, work, spectra, line, out)
             width = min(step, y.shape[2] - left)
             for i in range(min(step, y.shape[1] - top)):
                 row = y[b, top + i, left : left + width].reshape(-1)
-                _biased_row(out, ((side - step + i) * (side + 1) + side - step) * COMPLEX, width, bias, row)
+                _biased_row(out, i, width, grid, bias, row)
                 if activate:
                     _tanh(row, row.size)
 
 
 @njit(cache=True, parallel=True)
 def _feature_tiles(images, filters_hat, bias, hidden, hidden_bias, last, last_bias, grid, factors, y):
-    down, across, step, side = grid[:4]
-    tiles = images.shape[0] * down * across
-    for group in prange(-(-tiles // LANES)):
-        buffer = np.empty(side * side * COMPLEX, images.dtype)
-        spectra = np.empty((images.shape[1], LANES, 2 * side * side), images.dtype)
+    step, side = grid[2], grid[3]
+    tiles = images.shape[0] * grid[0] * grid[1]
+    for chunk in prange(-(-tiles // CHUNK)):
+        work = np.empty(side * side * 2, images.dtype)
+        spectra = np.empty((images.shape[1], side * side * 2), images.dtype)
         out = np.empty(side * (side + 1) * COMPLEX, images.dtype)
         line = np.empty(side * COMPLEX, images.dtype)
         row, mixed = np.zeros(side * COMPLEX, images.dtype), np.zeros(side * COMPLEX, images.dtype)
         mapped = np.empty(side * LANES, images.dtype)
-        count = _filter_group(images, group, grid, filters_hat, factors, spectra, buffer)
-        for tile in range(count):
-            b, place = divmod(group * LANES + tile, down * across)
-            top, left = place // across * step, place % across * step
-            _filtered_tile(spectra, tile, filters_hat, side, step, line, out, factors)
+        for index in range(chunk * CHUNK, min(tiles, (chunk + 1) * CHUNK)):
+            b, top, left = _filter_image_tile(images, index, grid, filters_hat, factors, work, spectra, line, out)
             width = min(step, y.shape[3] - left)
             for i in range(min(step, y.shape[2] - top)):
-                _biased_row(out, ((side - step + i) * (side + 1) + side - step) * COMPLEX, width, bias, row)
+                _biased_row(out, i, width, grid, bias, row)
                 _tanh(row, width * COMPLEX)
                 for layer in range(hidden.shape[0]):
-                    for p in range(0, width, 4):
-                        _mix_hidden(row, p * COMPLEX, hidden[layer], 0, hidden_bias[layer], 0, mixed, p * COMPLEX)
+                    weights, biases = hidden[layer], hidden_bias[layer]
+                    for p in range(0, width, 8):
+                        _mix_hidden(row, p * COMPLEX, weights, 0, biases, 0, mixed, p * COMPLEX)
                     row, mixed = mixed, row
                     _tanh(row, width * COMPLEX)
                 for p in range(0, width, 8):
@@ -220,53 +269,34 @@ def _feature_tiles(images, filters_hat, bias, hidden, hidden_bias, last, last_bi
 def _conv_tiles_backward(dy, images, filters_hat, wanted, grid, factors, sums, dtiles):
     down, across, step, side, size = grid
     channels, square = images.shape[1], side * side
-    tiles = images.shape[0] * down * across
-    groups = -(-tiles // LANES)
-    parts = sums.shape[0]
+    tiles, parts = images.shape[0] * down * across, sums.shape[0]
     for part in prange(parts):
         buffer = np.empty(square * COMPLEX, images.dtype)
-        spectra = np.empty((channels, LANES, 2 * square), images.dtype)
-        back = np.empty((wanted.size, square * COMPLEX), images.dtype)
-        pair = np.empty(2, images.dtype)
-        for group in range(part * groups // parts, (part + 1) * groups // parts):
-            count = _filter_group(images, group, grid, filters_hat, factors, spectra, buffer)
-            for tile in range(count):
-                b, place = divmod(group * LANES + tile, down * across)
-                top, left = place // across * step, place % across * step
-                buffer[:] = 0
-                width = min(step, dy.shape[2] - left)
-                for i in range(min(step, dy.shape[1] - top)):
-                    for j in range(width):
-                        for k in range(COMPLEX):
-                            buffer[(j * side + i) * COMPLEX + k] = dy[b, top + i, left + j, k]
-                _transform_square(buffer, side, width, factors)
-                for c in range(channels):
-                    spectrum, total = spectra[c, tile], sums[part, c]
-                    for n in range(square):
-                        multiply_conj_add(spectrum, 2 * n, buffer, n * COMPLEX, total, n * COMPLEX)
-                for w in range(wanted.size):
-                    bank, target = filters_hat[wanted[w]], back[w]
-                    for n in range(square):
-                        sum_of_products(bank, n * COMPLEX, buffer, n * COMPLEX, pair, 0)
-                        target[n * COMPLEX + tile] = pair[0]
-                        target[n * COMPLEX + LANES + tile] = pair[1]
+        work, spectrum = np.empty(2 * square, images.dtype), np.empty(2 * square, images.dtype)
+        for index in range(part * tiles // parts, (part + 1) * tiles // parts):
+            b, place = divmod(index, down * across)
+            top, left = place // across * step, place % across * step
+            height, width = min(step, dy.shape[1] - top), min(step, dy.shape[2] - left)
+            buffer[:] = 0
+            for i in range(height):
+                row = dy[b, top + i, left : left + width].reshape(-1)
+                for j in range(width):
+                    copy_pair(row, j * COMPLEX, buffer, (j * side + i) * COMPLEX)
+            _transform_square(buffer, side, width, factors)
+            for c in range(channels):
+                _tile_spectrum(images[b, c], top, left, side, work, spectrum, factors)
+                total = sums[part, c]
+                for n in range(square):
+                    v, u = n // side, n % side
+                    place = (u // LANES * side + v) * COMPLEX + u % LANES
+                    multiply_conj_add(spectrum, place, buffer, n * COMPLEX, total, n * COMPLEX)
             for w in range(wanted.size):
-                _inverse_square(back[w], side, factors)
-                for tile in range(count):
-                    source, target = back[w], dtiles[w, group * LANES + tile]
-                    for i in range(side):
-                        for j in range(side):
-                            n = (j - size + 1) % side * side + (i - size + 1) % side
-                            target[i, j] = source[n * COMPLEX + tile]
-
-
-@njit(cache=True)
-def _inverse_square(data, side, factors):
-    """Inverse of `_transform_square` without the factor 1/side²."""
-    for j in range(side):
-        inverse_line(data, j * COMPLEX, side * COMPLEX, side, factors)
-    for i in range(side):
-        inverse_line(data, i * side * COMPLEX, COMPLEX, side, factors)
+                bank = filters_hat[wanted[w]]
+                for n in range(square):
+                    v, u = n // side, n % side
+                    place = (u // LANES * side + v) * COMPLEX + u % LANES
+                    sum_of_products(bank, n * COMPLEX, buffer, n * COMPLEX, spectrum, place)
+                _tile_image(spectrum, side, size - 1, work, dtiles[w, index], factors)
 
 
 @njit(cache=True)
@@ -280,6 +310,40 @@ def _add_tiles(dtiles, down, across, step, dx):
         for i in range(min(side, height - top)):
             for j in range(min(side, width - left)):
                 dx[b, top + i, left + j] += dtiles[index, i, j]
+
+
+@njit(cache=True, parallel=True)
+def _tanh_rows(values, bias):
+    for block in prange(-(-values.shape[0] // 256)):
+        rows = values[256 * block : 256 * (block + 1)]
+        for p in range(rows.shape[0]):
+            for k in range(bias.size):
+                rows[p, k] += bias[k]
+        flat = rows.reshape(-1)
+        whole = flat.size // LANES * LANES
+        _tanh(flat, whole)
+        for i in range(whole, flat.size):
+            flat[i] = math.tanh(flat[i])
+
+
+@njit(cache=True, parallel=True)
+def _tanh_rows_backward(dvalues, values):
+    for block in prange(-(-values.shape[0] // 256)):
+        last = min(256 * (block + 1), values.shape[0])
+        for p in range(256 * block, last):
+            for k in range(values.shape[1]):
+                y = values[p, k]
+                dvalues[p, k] *= values.dtype.type(1) - y * y
+
+
+def tanh_rows(values, bias):
+    """``tanh(values + bias)`` in place, ``values (P, M)`` C-contiguous, ``bias (M,)``."""
+    _tanh_rows(values, bias)
+
+
+def tanh_rows_backward(dvalues, values):
+    """``dvalues · (1 − values²)`` in place, both (P, M), ``values`` being the output of `tanh_rows`."""
+    _tanh_rows_backward(dvalues, values)
 
 
 def _padded(array, axis, length):
@@ -339,7 +403,7 @@ def conv_tiles_backward(dy, x, filters, *, dx_channels=None):
     side = grid.side
     wanted = np.arange(channels)[slice(0) if dx_channels is None else dx_channels]
     tiles = len(x) * grid.down * grid.across
-    parts = min(PARTS, -(-tiles // LANES))
+    parts = min(PARTS, tiles)
     sums = np.zeros((parts, channels, side * side * COMPLEX), x.dtype)
     dtiles = np.empty((wanted.size, tiles, side, side), x.dtype)
     spectra = filter_tiles(filters, side)

@@ -14,7 +14,17 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-__all__ = ["LANES", "butterfly", "mix", "multiply_add", "multiply_conj_add", "rational_tanh", "sum_of_products"]
+__all__ = [
+    "LANES",
+    "butterfly",
+    "copy_pair",
+    "copy_pair_plus",
+    "mix",
+    "multiply_add",
+    "multiply_conj_add",
+    "rational_tanh",
+    "sum_of_products",
+]
 
 #: Numbers in a vector.
 LANES = 16
@@ -134,8 +144,9 @@ def _load_complex(memory, start, offset=0):
     return _Complex(memory.load(start, offset), memory.load(start, offset + LANES))
 
 
-def _splat_complex(memory, start, offset=0):
-    return _Complex(memory.splat(start, offset), memory.splat(start, offset + 1))
+def _splat_complex(memory, start, offset=0, apart=LANES):
+    """One complex number in all lanes, its imaginary part ``apart`` behind the real one."""
+    return _Complex(memory.splat(start, offset), memory.splat(start, offset + apart))
 
 
 def _store_complex(memory, value, start, offset=0):
@@ -163,7 +174,7 @@ def _butterfly(radix, inverse, twisted):
             for _ in range(radix - 1):
                 places.append(builder.add(places[-1], stride))
             values = [_load_complex(line, p) for p in places]
-            turns = [None] + [_splat_complex(table, at, 2 * i) if twisted else None for i in range(radix - 1)]
+            turns = [None] + [_splat_complex(table, at, 2 * i, apart=1) if twisted else None for i in range(radix - 1)]
             if inverse:
                 values = [v if t is None else t.conj_times(v) for v, t in zip(values, turns)]
             values = _dft(values, 1 if inverse else -1)
@@ -191,8 +202,33 @@ butterfly = {
 
 
 @intrinsic
+def copy_pair(typing_context, source, s, out, o):
+    """``out[o] = source[s]``, two vectors."""
+
+    def codegen(context, builder, signature, arguments):
+        a, c = (_Memory(context, builder, k, x) for k, x in zip((source, out), arguments[::2]))
+        _store_complex(c, _load_complex(a, arguments[1]), arguments[3])
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, out, types.intp), codegen
+
+
+@intrinsic
+def copy_pair_plus(typing_context, source, s, more, m, out, o):
+    """``out[o] = source[s] + more[m]``, two vectors."""
+
+    def codegen(context, builder, signature, arguments):
+        a, b, c = (_Memory(context, builder, k, x) for k, x in zip((source, more, out), arguments[::2]))
+        s, m, o = arguments[1::2]
+        _store_complex(c, _load_complex(a, s) + _load_complex(b, m), o)
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, more, types.intp, out, types.intp), codegen
+
+
+@intrinsic
 def multiply_add(typing_context, scalars, s, vectors, v, out, o):
-    """``out[o] += scalars[s] · vectors[v]``: a complex number times a complex vector."""
+    """``out[o] += scalars[s] · vectors[v]``: one lane ``s`` of a complex vector times a complex vector."""
 
     def codegen(context, builder, signature, arguments):
         a, b, c = (_Memory(context, builder, k, x) for k, x in zip((scalars, vectors, out), arguments[::2]))
@@ -220,7 +256,7 @@ def multiply_conj_add(typing_context, scalars, s, vectors, v, out, o):
 
 @intrinsic
 def sum_of_products(typing_context, first, f, second, s, out, o):
-    """``out[o], out[o + 1] = Σ conj(first[f]) · second[s]`` over the lanes of two complex vectors."""
+    """``out[o] = Σ conj(first[f]) · second[s]`` over the lanes of two complex vectors; into one lane, ``o``."""
 
     def codegen(context, builder, signature, arguments):
         a, b, c = (_Memory(context, builder, k, x) for k, x in zip((first, second, out), arguments[::2]))
@@ -238,8 +274,7 @@ def sum_of_products(typing_context, first, f, second, s, out, o):
                 ]
                 total = builder.fadd(*halves)
             number = builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
-            place = builder.gep(c.data, [builder.add(o, ir.Constant(o.type, i))])
-            builder.store(number, place)
+            builder.store(number, builder.gep(c.data, [builder.add(o, ir.Constant(o.type, LANES * i))]))
         return context.get_dummy_value()
 
     return types.void(first, types.intp, second, types.intp, out, types.intp), codegen
@@ -305,4 +340,4 @@ def _mix(pixels, vectors, inputs=2 * LANES):
 
 #: ``mix[pixels, vectors](source, s, weights, w, bias, b, out, o)``: 32 numbers of each of ``pixels`` pixels at
 #: ``source[s]`` become ``16 · vectors`` numbers each at ``out[o]``: bias plus weights (32, 16 · vectors) times them.
-mix = {(4, 2): _mix(4, 2), (8, 1): _mix(8, 1)}
+mix = {(8, 2): _mix(8, 2), (8, 1): _mix(8, 1)}

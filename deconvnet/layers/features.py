@@ -10,7 +10,14 @@ import numpy as np
 
 from deconvnet.backend import array_module
 from deconvnet.errors import DeconvnetError
-from deconvnet.kernels.feature_tiles import FILTERS, conv_tiles, conv_tiles_backward, feature_tiles
+from deconvnet.kernels.feature_tiles import (
+    FILTERS,
+    conv_tiles,
+    conv_tiles_backward,
+    feature_tiles,
+    tanh_rows,
+    tanh_rows_backward,
+)
 from deconvnet.kernels.lanes import LANES
 from deconvnet.layers.base import Layer
 from deconvnet.layers.conv import Conv
@@ -82,8 +89,8 @@ class Features(Layer):
         active = [pixels.reshape(-1, FILTERS)[:, : len(bias)]]  # (BHW, filters) after every tanh
         for layer in self.hidden:
             mixed = active[-1] @ layer.weight.value.T
-            mixed += layer.bias.value
-            active.append(np.tanh(mixed, out=mixed))
+            tanh_rows(mixed, layer.bias.value)
+            active.append(mixed)
         y = active[-1] @ self.out.weight.value.T + self.out.bias.value
         return np.ascontiguousarray(y.reshape(*grid, -1).transpose(0, 3, 1, 2)), (x, active)
 
@@ -99,11 +106,13 @@ class Features(Layer):
         for layer, units in zip([*self.hidden, self.out][::-1], active[::-1]):
             layer.weight.grad += dmixed.T @ units
             layer.bias.grad += dmixed.sum(axis=0)
-            dmixed = (dmixed @ layer.weight.value) * (1 - units * units)
+            dmixed = dmixed @ layer.weight.value
+            tanh_rows_backward(dmixed, units)
         self.conv.bias.grad += dmixed.sum(axis=0)
-        padded = np.zeros((batch, height, width, FILTERS), dy.dtype)
-        padded[..., : dmixed.shape[1]] = dmixed.reshape(batch, height, width, -1)
-        dx, dfilters = conv_tiles_backward(padded, x, self.conv.filters.value, dx_channels=dx_channels)
+        missing = FILTERS - dmixed.shape[1]
+        dfiltered = np.pad(dmixed, ((0, 0), (0, missing))) if missing else dmixed
+        dfiltered = dfiltered.reshape(batch, height, width, FILTERS)
+        dx, dfilters = conv_tiles_backward(dfiltered, x, self.conv.filters.value, dx_channels=dx_channels)
         self.conv.filters.grad += dfilters
         return dx
 
