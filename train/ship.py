@@ -30,12 +30,35 @@ def _commit():
     return found.stdout.strip()
 
 
-def _table(scores):
-    """Markdown table of a summary's scores, one row per validation set."""
+def _table(first, scores):
+    """Markdown table of rows of scores, ``first`` heading the rows' names."""
     columns = list(dict.fromkeys(name for row in scores.values() for name in row))
-    lines = ["| validation bursts | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    lines = [f"| {first} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     lines += [f"| {name} | " + " | ".join(str(row.get(c, "")) for c in columns) + " |" for name, row in scores.items()]
     return "\n".join(lines)
+
+
+def _burst_scores(summary):
+    return (
+        "Scores in dB on photographs that training never saw (mean of the PSNR of "
+        f"{summary['settings']['validation']} patches, half as many in the other rows):\n\n"
+        + _table("validation bursts", summary["psnr"])
+    )
+
+
+def _photo_scores(summary):
+    settings = summary["settings"]
+    return (
+        f"On {settings['validation']} photographs of {settings['validation_crop']}×{settings['validation_crop']} px that "
+        f"training never saw, blurred by {settings['psf_size']} px: error of the PSF, ‖estimate − truth‖²/‖truth‖², "
+        "beside that of the mean of all true PSFs, and PSNR in dB of a quick deconvolution.\n\n"
+        + _table("", {"relative PSF error": summary["psf_error"]})
+        + "\n\n"
+        + _table("", {"PSNR": summary["psnr"]})
+    )
+
+
+SCORES = {"burst": _burst_scores, "photo": _photo_scores}
 
 
 def ship(run, name, data, failures, folder=HERE):
@@ -60,24 +83,22 @@ def ship(run, name, data, failures, folder=HERE):
     if not (run / "summary.json").is_file():
         raise DeconvnetError(f"{run} holds no summary.json: let the run end, or end it with Ctrl-C")
     summary = json.loads((run / "summary.json").read_text())
-    settings = {k: v for k, v in summary["settings"].items() if k not in ("images", "shake")}
+    # Paths say nothing outside of the machine they were given on.
+    settings = {k: v for k, v in summary["settings"].items() if k not in ("images", "shake", "from")}
     record["training"] = {"steps": summary["steps"], "scores": summary["psnr"], "settings": settings}
     half = {key: array.astype(np.float16) for key, array in arrays.items()}
     save_arrays(folder / f"{name}.safetensors", half, record)
     size = (folder / f"{name}.safetensors").stat().st_size / 1e6
     card = f"""# {TITLES[record["kind"]]}: {record["network"]}
 
-{sum(a.size for a in arrays.values()) / 1e6:.1f} M weights in float16 ({size:.1f} MB), commit {_commit()}.
+{sum(a.size for a in arrays.values()) / 1e6:.2g} M weights in float16 ({size:.2g} MB), commit {_commit()}.
 
 - **Data**: {data}
 - **Training**: {summary["steps"]} steps, {summary["seconds"] / 60:.0f} minutes, seed {summary["seed"]}; settings
   `{json.dumps(settings)}`
 - **Known failures**: {failures}
 
-Scores in dB on photographs that training never saw (mean of the PSNR of {settings["validation"]} patches, half as many
-in the other rows):
-
-{_table(summary["psnr"])}
+{SCORES[record["kind"]](summary)}
 """
     beside = folder / f".{name}.md.part"
     beside.write_text(card, encoding="utf-8")
