@@ -48,10 +48,11 @@ def _burst_scores(summary):
 
 def _photo_scores(summary):
     settings = summary["settings"]
+    count, side = settings["validation"], settings["validation_crop"]
     return (
-        f"On {settings['validation']} photographs of {settings['validation_crop']}×{settings['validation_crop']} px "
-        f"that training never saw, blurred by {settings['psf_size']} px: error of the PSF, ‖estimate − truth‖²/‖truth‖², "
-        "beside that of the mean of all true PSFs, and PSNR in dB of a quick deconvolution.\n\n"
+        f"On {count} photographs of {side}×{side} px that training never saw, blurred by "
+        f"{settings['psf_size']} px: error of the PSF, ‖estimate − truth‖²/‖truth‖², beside that of the mean "
+        "of all true PSFs, and PSNR in dB of a quick deconvolution.\n\n"
         + _table("", {"relative PSF error": summary["psf_error"]})
         + "\n\n"
         + _table("", {"PSNR": summary["psnr"]})

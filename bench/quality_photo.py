@@ -1,0 +1,202 @@
+"""Restoration tables for single photographs: Levin et al.'s benchmark, photographs blurred here, and pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from bench.panels import busiest_window, draw_panels, with_psf
+from bench.protocol import BORDER, aligned_score, error_ratio, psf_error
+from deconvnet.errors import DeconvnetError
+from deconvnet.io import read_image
+from deconvnet.restore.colour import luminance
+from deconvnet.restore.photo import deblur
+
+__all__ = ["PEERS", "fitting_psf_size", "score_cases", "score_pairs"]
+
+SIDE = 256  # of the parts that are drawn
+GOOD = 2.0  # error ratio up to which Levin et al. 2009 call a result good
+#: scikit-image's non-blind methods: name to the settings that are tried with the true PSF.
+PEERS = {"Richardson-Lucy": (10, 30, 100), "Wiener": (0.001, 0.01, 0.1, 1.0)}
+
+
+def fitting_psf_size(sizes, psf):
+    """The smallest of a model's PSF sizes that holds a PSF, or the largest if none does.
+
+    Parameters
+    ----------
+    sizes : list of int
+    psf : array (h, w)
+
+    Returns
+    -------
+    int
+    """
+    return min((size for size in sizes if size >= max(psf.shape)), default=max(sizes))
+
+
+def _peer(name, case):
+    """The best of scikit-image's pictures with the true PSF; the border is mirrored, so that it rings less."""
+    from skimage.restoration import richardson_lucy, wiener
+
+    psf = case.psf.astype(np.float64)
+    margin = max(psf.shape)
+    padded = np.pad(case.blurry.astype(np.float64), margin, mode="reflect")
+    if name == "Richardson-Lucy":
+        found = [richardson_lucy(padded, psf, num_iter=steps) for steps in PEERS[name]]
+    else:
+        found = [wiener(padded, psf, balance, clip=False) for balance in PEERS[name]]
+    found = [picture[margin:-margin, margin:-margin] for picture in found]
+    return max(found, key=lambda picture: aligned_score(picture, case.sharp).psnr)
+
+
+def _draw_case(folder, name, shown, scores, psfs, truth):
+    """The busiest part of each picture side by side, with the PSFs in their corners."""
+    part = busiest_window(truth, SIDE)
+    panels = []
+    for title, picture in {**shown, "truth": truth}.items():
+        cut = np.clip(picture[part], 0, 1)
+        cut = with_psf(cut, psfs[title]) if title in psfs else cut
+        panels.append((_titled(title, scores[title]) if title in scores else title, cut))
+    safe = "".join(c if c.isalnum() or c in "-._" else "_" for c in name)
+    draw_panels(Path(folder) / f"{safe}.png", [panels], width=2.6)
+
+
+def _titled(name, score):
+    return f"{name}\n{score.psnr:.2f} dB, SSIM {score.ssim:.3f}"
+
+
+def _mean(rows):
+    """Means of the columns that hold numbers."""
+    columns = [name for name, value in rows[0].items() if isinstance(value, float)]
+    return {name: float(np.mean([row[name] for row in rows])) for name in columns}
+
+
+def score_cases(
+    cases,
+    network,
+    *,
+    psf_size="auto",
+    nonblind="hyper-laplacian",
+    noise=None,
+    device="cpu",
+    peers=False,
+    pictures=None,
+):
+    """Restore blurry photographs of which everything is known.
+
+    Parameters
+    ----------
+    cases : list of PhotoCase
+    network : Pyramid
+    psf_size : "auto", "true" or int
+        See `deconvnet.deblur`; ``"true"`` tells the network the size of each true PSF (`fitting_psf_size`).
+    nonblind, noise
+        Of `deconvnet.deblur`, the same for estimated and true PSF. Without a noise level, `deblur` trusts the true PSF
+        more, which makes the error ratio stricter.
+    device : {"cpu", "cuda"}
+        Where photos are restored.
+    peers : bool
+        Also scikit-image's non-blind methods (`PEERS`) with the true PSF, each at the setting that is best for the
+        case: what they could reach.
+    pictures : path-like, optional
+        Folder for a picture of each case.
+
+    Returns
+    -------
+    table : list of dict
+        One row per case, then their mean; PSNR (in dB) stands under the picture's name.
+    facts : dict
+        Share of cases with an error ratio of at most 2, and the number of results worse than the blurry input.
+
+    Notes
+    -----
+    All scores as `bench.protocol.aligned_score`.
+    """
+    table = []
+    for case in tqdm(cases, desc="photographs", unit="case"):
+        size = fitting_psf_size(network.trained_sizes(), case.psf) if psf_size == "true" else psf_size
+        options = {"nonblind": nonblind, "noise": noise, "device": device}
+        ours, psf = deblur(case.blurry, model=network, psf_size=size, return_psf=True, **options)
+        known = deblur(case.blurry, psf=case.psf, **options)
+        shown = {"blurry": case.blurry, "ours": ours, "true PSF": known}
+        if peers:
+            shown |= {name: _peer(name, case) for name in PEERS}
+        scores = {name: aligned_score(picture, case.sharp) for name, picture in shown.items()}
+        row = {"case": case.name, "PSF": max(case.psf.shape), "found": max(psf.shape)}
+        for name, found in scores.items():
+            row |= {name: found.psnr} if name in PEERS else {name: found.psnr, f"{name} SSIM": found.ssim}
+        row["above blurry"] = scores["ours"].psnr - scores["blurry"].psnr
+        row["error ratio"] = error_ratio(scores["ours"], scores["true PSF"])
+        row["PSF error"] = psf_error(psf, case.psf)
+        table.append(row)
+        if pictures:
+            _draw_case(pictures, case.name, shown, scores, {"ours": psf, "true PSF": case.psf}, case.sharp)
+    facts = {
+        "cases": len(table),
+        "share with error ratio up to 2": float(np.mean([row["error ratio"] <= GOOD for row in table])),
+        "worse than the blurry input": sum(row["above blurry"] < 0 for row in table),
+    }
+    return [*table, {"case": "mean", **_mean(table)}], facts
+
+
+def score_pairs(
+    pairs,
+    network,
+    *,
+    psf_size="auto",
+    nonblind="hyper-laplacian",
+    noise=None,
+    varying=False,
+    device="cpu",
+    pictures=None,
+):
+    """Restore the blurry pictures of pairs.
+
+    Parameters
+    ----------
+    pairs : list of (path, path)
+        Blurry and sharp picture.
+    network : Pyramid
+    psf_size, nonblind, noise, varying, device
+        Of `deconvnet.deblur`.
+    pictures : path-like, optional
+
+    Returns
+    -------
+    table : list of dict
+        One row per pair, then their mean; PSNR (in dB, under the picture's name) and SSIM of the colours, or of the
+        luminances where one is grey.
+    facts : dict
+        How many results are worse than the blurry input.
+
+    Raises
+    ------
+    DeconvnetError
+        If two pictures differ in size.
+    """
+    table = []
+    for blurry_file, sharp_file in tqdm(pairs, desc="pairs", unit="pair"):
+        blurry, sharp = read_image(blurry_file).pixels, read_image(sharp_file).pixels
+        if blurry.shape[:2] != sharp.shape[:2] or min(sharp.shape[:2]) <= 2 * BORDER:
+            raise DeconvnetError(
+                f"{blurry_file.name} and its sharp picture are not of one size above {2 * BORDER} px: crop them first"
+            )
+        options = {"nonblind": nonblind, "noise": noise, "device": device}
+        ours, psf = deblur(blurry, model=network, psf_size=psf_size, varying=varying, return_psf=True, **options)
+        shown = {"blurry": blurry, "ours": ours}
+        if sharp.ndim != blurry.ndim:
+            sharp, shown = luminance(sharp), {name: luminance(picture) for name, picture in shown.items()}
+        scores = {name: aligned_score(picture, sharp) for name, picture in shown.items()}
+        row = {"pair": blurry_file.stem, "found": psf.shape[-1]}
+        for name, found in scores.items():
+            row |= {name: found.psnr, f"{name} SSIM": found.ssim}
+        row["above blurry"] = scores["ours"].psnr - scores["blurry"].psnr
+        table.append(row)
+        if pictures:
+            psfs = {"ours": psf} if psf.ndim == 2 else {}  # many local ones would hide the picture
+            _draw_case(pictures, blurry_file.stem, shown, scores, psfs, sharp)
+    facts = {"pairs": len(table), "worse than the blurry input": sum(row["above blurry"] < 0 for row in table)}
+    return [*table, {"pair": "mean", **_mean(table)}], facts
