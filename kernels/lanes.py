@@ -226,32 +226,25 @@ def copy_pair_plus(typing_context, source, s, more, m, out, o):
     return types.void(source, types.intp, more, types.intp, out, types.intp), codegen
 
 
-@intrinsic
-def multiply_add(typing_context, scalars, s, vectors, v, out, o):
-    """``out[o] += scalars[s] · vectors[v]``: one lane ``s`` of a complex vector times a complex vector."""
+def _multiply_add(conjugate):
+    @intrinsic
+    def emitted(typing_context, scalars, s, vectors, v, out, o):
+        def codegen(context, builder, signature, arguments):
+            a, b, c = (_Memory(context, builder, k, x) for k, x in zip((scalars, vectors, out), arguments[::2]))
+            s, v, o = arguments[1::2]
+            factor, vector = _splat_complex(a, s), _load_complex(b, v)
+            product = factor.conj_times(vector) if conjugate else factor * vector
+            _store_complex(c, _load_complex(c, o) + product, o)
+            return context.get_dummy_value()
 
-    def codegen(context, builder, signature, arguments):
-        a, b, c = (_Memory(context, builder, k, x) for k, x in zip((scalars, vectors, out), arguments[::2]))
-        s, v, o = arguments[1::2]
-        product = _splat_complex(a, s) * _load_complex(b, v)
-        _store_complex(c, _load_complex(c, o) + product, o)
-        return context.get_dummy_value()
+        return types.void(scalars, types.intp, vectors, types.intp, out, types.intp), codegen
 
-    return types.void(scalars, types.intp, vectors, types.intp, out, types.intp), codegen
+    return emitted
 
 
-@intrinsic
-def multiply_conj_add(typing_context, scalars, s, vectors, v, out, o):
-    """``out[o] += conj(scalars[s]) · vectors[v]``."""
-
-    def codegen(context, builder, signature, arguments):
-        a, b, c = (_Memory(context, builder, k, x) for k, x in zip((scalars, vectors, out), arguments[::2]))
-        s, v, o = arguments[1::2]
-        product = _splat_complex(a, s).conj_times(_load_complex(b, v))
-        _store_complex(c, _load_complex(c, o) + product, o)
-        return context.get_dummy_value()
-
-    return types.void(scalars, types.intp, vectors, types.intp, out, types.intp), codegen
+#: ``multiply_add(scalars, s, vectors, v, out, o)``: ``out[o] += scalars[s] · vectors[v]``, one lane ``s`` of a complex
+#: vector times a complex vector; `multiply_conj_add` takes the conjugate of that lane.
+multiply_add, multiply_conj_add = _multiply_add(False), _multiply_add(True)
 
 
 @intrinsic
