@@ -153,6 +153,7 @@ def _models(options):
 
 
 def _parser():
+    from deconvnet.restore.inspect_command import add_inspect
     from deconvnet.restore.photo_command import add_photo
 
     parser = argparse.ArgumentParser(
@@ -162,6 +163,7 @@ def _parser():
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_burst(commands)
     add_photo(commands)
+    add_inspect(commands)
     _add_models(commands)
     return parser
 

@@ -12,7 +12,16 @@ import numpy as np
 
 from deconvnet.errors import DeconvnetError
 
-__all__ = ["READABLE", "WRITABLE", "Picture", "check_writable", "list_pictures", "read_image", "write_image"]
+__all__ = [
+    "READABLE",
+    "WITH_ALPHA",
+    "WRITABLE",
+    "Picture",
+    "check_writable",
+    "list_pictures",
+    "read_image",
+    "write_image",
+]
 
 #: Suffixes of the files that are taken from a folder.
 READABLE = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -26,6 +35,10 @@ WRITABLE = {
     ".tiff": (8, 16),
     ".webp": (8,),
 }
+#: Those of them that can hold an alpha channel.
+WITH_ALPHA = (".png", ".tif", ".tiff", ".webp")
+#: PNG's number for grey, grey and alpha, RGB, RGB and alpha.
+_PNG_COLOURS = {1: 0, 2: 4, 3: 2, 4: 6}
 #: Modes of Pillow that are read as they are; palettes, CMYK and others are converted to RGB first.
 _PLAIN_MODES = frozenset(("F", "I", "I;16", "I;16B", "I;16L", "L", "LA", "RGB", "RGBA"))
 
@@ -36,7 +49,7 @@ class Picture(NamedTuple):
     Attributes
     ----------
     pixels : float32 array (H, W, 3) or (H, W)
-        Colour or grey, in [0, 1], upright.
+        Colour or grey, in [0, 1], upright; (H, W, 4) or (H, W, 2) if an alpha channel was kept.
     bits : int
         8 or 16 per channel as read; 32 for a file of floats.
     """
@@ -66,20 +79,22 @@ def _read_array(path):
         return file.read(index=0, mode=None if mode in _PLAIN_MODES else "RGB", rotate=True)
 
 
-def read_image(path):
+def read_image(path, *, keep_alpha=False):
     """Read a picture file.
 
     Parameters
     ----------
     path : path-like
         JPEG, PNG, TIFF, WebP, BMP, or another format that Pillow reads; of several pages the first.
+    keep_alpha : bool
+        Leave an alpha channel as the last channel. By default transparent parts are laid on white, and the alpha
+        channel is gone.
 
     Returns
     -------
     Picture
-        ``(pixels, bits)``, turned upright by its EXIF orientation. Transparent parts are laid on white, and the alpha
-        channel is gone. PNG files with 16-bit colour are read with 8 bits, and the orientation tag of TIFF files with
-        16-bit colour is not looked at: Pillow's limits.
+        ``(pixels, bits)``, turned upright by its EXIF orientation. PNG files with 16-bit colour are read with 8 bits,
+        and the orientation tag of TIFF files with 16-bit colour is not looked at: Pillow's limits.
 
     Raises
     ------
@@ -111,7 +126,7 @@ def read_image(path):
         raise DeconvnetError(f"{path} holds values that are none of 8 bits, 16 bits or floats in [0, 1]")
     pixels = array.astype(np.float32)
     pixels /= largest
-    if pixels.ndim == 3 and pixels.shape[-1] in (2, 4):
+    if pixels.ndim == 3 and pixels.shape[-1] in (2, 4) and not keep_alpha:
         alpha = pixels[..., -1:]
         pixels = pixels[..., :-1] * alpha + (1 - alpha)
         pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
@@ -191,7 +206,8 @@ def _png_16(image):
     filtered = np.full((height, rows.shape[1] + 1), 2, dtype=np.uint8)
     filtered[0, 1:] = rows[0]
     filtered[1:, 1:] = rows[1:] - rows[:-1]  # modulo 256, as the format has it
-    header = struct.pack(">IIBBBBB", width, height, 16, 2 if image.ndim == 3 else 0, 0, 0, 0)
+    channels = 1 if image.ndim == 2 else image.shape[-1]
+    header = struct.pack(">IIBBBBB", width, height, 16, _PNG_COLOURS[channels], 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(filtered.tobytes(), 6)), (b"IEND", b""))
     parts = (
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
@@ -211,7 +227,13 @@ def _encode(image, suffix):
         import tifffile
 
         memory = io.BytesIO()
-        tifffile.imwrite(memory, image, photometric="rgb" if image.ndim == 3 else "minisblack")
+        colour = image.ndim == 3 and image.shape[-1] > 2
+        options = {"photometric": "rgb" if colour else "minisblack"}
+        if image.ndim == 3:
+            options["planarconfig"] = "contig"
+            if image.shape[-1] % 2 == 0:
+                options["extrasamples"] = ("unassalpha",)
+        tifffile.imwrite(memory, image, **options)
         return memory.getvalue()
     options = {"quality": 95} if suffix in (".jpg", ".jpeg", ".webp") else {}
     return iio.imwrite("<bytes>", image, plugin="pillow", extension=suffix, **options)
@@ -224,7 +246,7 @@ def write_image(path, image, bits=8):
     ----------
     path : path-like
         The suffix tells the format, see `WRITABLE`.
-    image : float array (H, W, 3) or (H, W)
+    image : float array (H, W) or (H, W, 3), or with alpha (H, W, 2) or (H, W, 4)
         In [0, 1]; values outside are clipped.
     bits : {8, 16}
         Per channel; 16 for PNG and TIFF only.
@@ -232,11 +254,14 @@ def write_image(path, image, bits=8):
     Raises
     ------
     DeconvnetError
-        As `check_writable`, or if the image is not finite or the disk is full; nothing is left behind then.
+        As `check_writable`, or if the image is not finite, has alpha where the format has none (see `WITH_ALPHA`), or
+        the disk is full; nothing is left behind then.
     """
     path = Path(path)
     check_writable(path, bits)
     image = np.asarray(image)
+    if image.ndim == 3 and image.shape[-1] in (2, 4) and path.suffix.lower() not in WITH_ALPHA:
+        raise DeconvnetError(f"{path} cannot hold an alpha channel: use one of {', '.join(WITH_ALPHA)}")
     if not np.isfinite(image).all():
         raise DeconvnetError(f"{path} is not written: the picture holds values that are not finite")
     largest = 2**bits - 1

@@ -131,6 +131,35 @@ def test_models_that_cannot_be_used_are_refused(shots, tmp_path, refused, rng):
     assert "for a photo" in refused("burst", shots, "-o", out, "--model", tmp_path / "photo.safetensors")
 
 
+def test_a_model_is_inspected(shots, tmp_path, capsys, rng):
+    model = tmp_path / "photo.safetensors"
+    scale = {"psf_size": 5, "stages": 1, "filters": 3, "filter_size": 3, "hidden_layers": 1, "features": [2]}
+    save_network(model, build_network("pyramid", {"scales": [scale]}, rng=rng))
+    out = tmp_path / "drawn"
+    assert main(["inspect", str(model), "-o", str(out)]) == 0
+    assert main(["inspect", str(model), "-o", str(out), "--image", str(shots / "0.png")]) == 0
+    assert main(["inspect", "burst", "-o", str(out)]) == 0
+    assert {f.name for f in out.iterdir()} == {
+        "filters_5px_stage_1.png",
+        "maps_5px_stage_1.png",
+        "psfs.png",
+        "beta.png",
+    }
+    assert str(out / "psfs.png") in capsys.readouterr().out
+
+
+def test_what_cannot_be_inspected_is_refused(shots, tmp_path, refused, rng):
+    out = tmp_path / "drawn"
+    assert "name a shipped one" in refused("inspect", "nothing", "-o", out)
+    assert "is for bursts" in refused("inspect", "burst", "-o", out, "--image", shots / "0.png")
+    compact = build_network("compact", {"frames": 2, "w1": 4, "w2": 4, "g": 4, "layers": 1}, rng=rng)
+    save_network(tmp_path / "compact.safetensors", compact)
+    assert "nothing to draw" in refused("inspect", tmp_path / "compact.safetensors", "-o", out)
+    assert "there is no file" in refused("inspect", "burst", "-o", out, "--image", tmp_path / "none.png")
+    assert "make it first" in refused("inspect", "burst", "-o", tmp_path / "nowhere" / "drawn")
+    assert "cannot be made" in refused("inspect", "burst", "-o", shots / "0.png")
+
+
 def test_missing_gpu_is_told(shots, tmp_path, refused):
     from deconvnet.backend import gpu_available
 

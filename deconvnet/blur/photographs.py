@@ -13,7 +13,7 @@ from deconvnet.blur.dead_leaves import dead_leaves
 from deconvnet.errors import DeconvnetError
 from deconvnet.io import READABLE, read_image
 
-__all__ = ["Photographs", "default_photographs", "load_photographs", "luminance", "split_photographs"]
+__all__ = ["Photographs", "default_photographs", "load_photographs", "split_photographs"]
 
 #: Shortest side that the default training crop fits into: 129 + 25 − 1 + 2.
 MIN_SIDE = 155
@@ -68,56 +68,11 @@ class Photographs:
         return Photographs([self.images[i] for i in indices], [self.names[i] for i in indices])
 
 
-def luminance(image):
-    """8-bit Rec. 601 luma of an image as files hold it.
-
-    Parameters
-    ----------
-    image : array, ``(H, W)``, ``(H, W, 1)``, ``(H, W, 2)``, ``(H, W, 3)`` or ``(H, W, 4)``
-        Grey, grey and alpha, RGB, or RGB and alpha; bool, 8 bits, 16 bits (also in a wider integer type), or float in
-        [0, 1]. Transparent parts are laid on white.
-
-    Returns
-    -------
-    uint8 array, ``(H, W)``
-
-    Raises
-    ------
-    ValueError
-        If shape, dtype or range are none of these.
-
-    Notes
-    -----
-    ``0.299 R + 0.587 G + 0.114 B`` of the sRGB values, not of linear light.
-    """
-    if image.ndim == 2:
-        image = image[..., None]
-    if image.ndim != 3 or image.shape[-1] not in (1, 2, 3, 4) or image.size == 0:
-        raise ValueError(f"not a picture: shape {image.shape}")
-    if image.dtype == np.uint8 and image.shape[-1] == 1:
-        return np.ascontiguousarray(image[..., 0])
-    if image.dtype == bool:
-        values = image.astype(np.float32)
-    elif image.dtype == np.uint8:
-        values = image.astype(np.float32) / 255
-    elif image.dtype.kind in "iu":
-        values = image.astype(np.float32) / 65535
-    elif image.dtype.kind == "f":
-        values = image.astype(np.float32)
-    else:
-        raise ValueError(f"pixels of type {image.dtype} are not understood")
-    if not (values.min() >= 0 and values.max() <= 1):
-        raise ValueError("pixel values are out of range")
-    if image.shape[-1] in (2, 4):
-        alpha = values[..., -1:]
-        values = values[..., :-1] * alpha + (1 - alpha)
-    grey = values[..., 0] if values.shape[-1] == 1 else values @ np.array([0.299, 0.587, 0.114], np.float32)
-    return (grey * 255 + 0.5).astype(np.uint8)
-
-
 def _read(file):
-    """Luminance of a picture file, upright."""
-    return luminance(read_image(file).pixels)
+    """8-bit luminance of a picture file, upright: Rec. 601 luma of the sRGB values, not of linear light."""
+    pixels = read_image(file).pixels
+    grey = pixels if pixels.ndim == 2 else pixels @ np.array([0.299, 0.587, 0.114], np.float32)
+    return (grey * 255 + 0.5).astype(np.uint8)
 
 
 def load_photographs(folder, *, limit=None, min_side=MIN_SIDE, progress=False):

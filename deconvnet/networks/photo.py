@@ -6,6 +6,7 @@ made with its PSF. A `Scale` is a few stages at one resolution; the `Pyramid` ru
 
 from __future__ import annotations
 
+import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -312,6 +313,32 @@ class Pyramid(Layer):
     def all_stages(self):
         """Every stage, coarse to fine, whether it is run or not."""
         return [stage for scale in self.scales for stage in scale.stages]
+
+    def trained_sizes(self):
+        """PSF sizes, coarse to fine, of the scales of which at least one stage is run."""
+        return [size for size, depth in zip(self.psf_sizes, self._depths()) if depth]
+
+    def up_to(self, psf_size):
+        """The part of the pyramid up to the scale of one PSF size, which sees the photo at full resolution.
+
+        Parameters
+        ----------
+        psf_size : int
+            One of ``psf_sizes``.
+
+        Returns
+        -------
+        Pyramid
+            Shares its weights with the whole.
+        """
+        count = self.psf_sizes.index(psf_size) + 1
+        part = copy.copy(self)
+        part.config = {**self.config, "scales": self.config["scales"][:count]}
+        part.psf_sizes, part.scales = self.psf_sizes[:count], self.scales[:count]
+        part.stage_names = self.stage_names[: sum(len(scale.stages) for scale in part.scales)]
+        part.active = self.active.copy()
+        part.active[...] = min(self.depth, len(part.stage_names))
+        return part
 
     def grow(self, depth):
         """Run the first ``depth`` stages; each one that was not run before starts from its predecessor's weights."""

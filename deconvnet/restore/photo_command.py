@@ -5,14 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from deconvnet.errors import DeconvnetError
 
 __all__ = ["add_photo"]
-
-#: Formats that can hold an alpha channel, with 8 bits.
-WITH_ALPHA = (".png", ".tif", ".tiff", ".webp")
 
 
 def add_photo(commands):
@@ -38,7 +33,21 @@ def add_photo(commands):
         "--psf-size",
         default="auto",
         metavar="auto|17|25|33|…",
-        help="side of the PSF, one of the model's (default auto: the one that explains the photo best)",
+        help="side of the PSF, one of the model's (default auto: that of the most natural result)",
+    )
+    blur.add_argument(
+        "--psf-sharpen",
+        type=float,
+        default=0.0,
+        metavar="SIGMA",
+        help="deconvolve the estimated PSF with a Gaussian of this many pixels (default 0: not)",
+    )
+    blur.add_argument(
+        "--psf-threshold",
+        type=float,
+        default=0.05,
+        metavar="SHARE",
+        help="zero what is below this share of the estimated PSF's maximum (default 0.05)",
     )
     blur.add_argument("--psf", metavar="KNOWN.png", help="the PSF, if it is known; no model is needed then")
     blur.add_argument("--psf-out", metavar="PSF.png", help="also write the PSF, scaled to its maximum, as a picture")
@@ -61,25 +70,12 @@ def _same_file(a, b):
     return Path(a).resolve() == Path(b).resolve()
 
 
-def _read_with_alpha(path, picture):
-    """Pixels with their alpha channel if the file has one of 8 bits, else those of `read_image`."""
-    import imageio.v3 as iio
-
-    try:
-        with iio.imopen(path, "r", plugin="pillow") as file:
-            if file.metadata(index=0, exclude_applied=False).get("mode") not in ("LA", "RGBA"):
-                return picture.pixels
-            array = file.read(index=0, rotate=True)
-    except OSError:  # formats that another reader has read
-        return picture.pixels
-    return array if array.dtype == np.uint8 and array.shape[:2] == picture.pixels.shape[:2] else picture.pixels
-
-
 def _photo(options):
     from deconvnet.backend import resolve_device
-    from deconvnet.io import WRITABLE, check_writable, read_image, write_image
+    from deconvnet.io import WITH_ALPHA, WRITABLE, check_writable, read_image, write_image
     from deconvnet.restore.colour import luminance
-    from deconvnet.restore.photo import checked_psf_size, deblur, photo_network, usable_psf_sizes
+    from deconvnet.restore.photo import deblur, photo_network
+    from deconvnet.restore.psf_estimate import check_psf_options
     from deconvnet.restore.varying import draw_psf_grid
 
     # Everything that can be refused is refused before the long work.
@@ -101,16 +97,15 @@ def _photo(options):
         psf = luminance(read_image(options.psf).pixels)
     else:
         model = photo_network(options.model, device)
-        checked_psf_size(options.psf_size, usable_psf_sizes(model))
-    picture = read_image(options.photo)
-    bits = 16 if picture.bits > 8 and 16 in WRITABLE[output.suffix.lower()] else 8
-    pixels = picture.pixels
-    if output.suffix.lower() in WITH_ALPHA and bits == 8:
-        pixels = _read_with_alpha(options.photo, picture)
+        check_psf_options(model, options.psf_size, options.psf_sharpen, options.psf_threshold)
+    pixels, bits = read_image(options.photo, keep_alpha=output.suffix.lower() in WITH_ALPHA)
+    bits = 16 if bits > 8 and 16 in WRITABLE[output.suffix.lower()] else 8
     sharp, psf = deblur(
         pixels,
         model=model,
         psf_size=options.psf_size,
+        psf_sharpen=options.psf_sharpen,
+        psf_threshold=options.psf_threshold,
         psf=psf,
         nonblind=options.nonblind,
         noise=options.noise,

@@ -13,9 +13,10 @@ from deconvnet.layers.border import extended_shape
 from deconvnet.layers.psf import psf_to_otf
 from deconvnet.layers.psf_support import psf_support
 from deconvnet.layers.quotient import quotient
-from deconvnet.restore.nonblind import check_options, deconvolve_with, estimate_noise
+from deconvnet.restore.nonblind import EXACT_PSF, deconvolve_with
 
 __all__ = [
+    "VaryingBlur",
     "choose_grid",
     "deconvolve_varying",
     "draw_psf_grid",
@@ -203,7 +204,47 @@ def sharpen_locally(image, psfs, beta):
     return out
 
 
-def deconvolve_varying(image, psfs, method="hyper-laplacian", *, noise=None):
+class VaryingBlur:
+    """The filter flow ``y = Σ_r psf(r) * (w(r) x)`` on a periodic grid: a `Convolution` whose PSF changes.
+
+    Parameters
+    ----------
+    psfs : float array (rows, columns, k, k)
+        Each of sum 1.
+    image_shape : (int, int)
+
+    Attributes
+    ----------
+    shape : (int, int)
+        The grid; the image is its top left part.
+    power : real array (H', W'//2 + 1)
+        Mean squared magnitude of the PSFs' transfer functions.
+    """
+
+    def __init__(self, psfs, image_shape):
+        xp = array_module(psfs)
+        k = psfs.shape[-1]
+        self.shape = extended_shape(image_shape, k)
+        # On the periodic grid the picture lies at the top left; the flow has its margin on all sides.
+        self.before = k // 2
+        margins = [(self.before, total - n - self.before) for n, total in zip(image_shape, self.shape)]
+        self.flow = FilterFlow(psfs, image_shape, margins)
+        flat = psfs.reshape(-1, k, k)
+        self.power = sum(xp.abs(psf_to_otf(psf, self.shape)) ** 2 for psf in flat) / len(flat)
+
+    def _moved(self, image, by):
+        return array_module(image).roll(image, (by, by), axis=(0, 1))
+
+    def forward(self, x_hat):
+        """Blurry image on the grid from the half spectrum of a latent one."""
+        return self._moved(self.flow.forward(self._moved(irfft2(x_hat, self.shape), self.before)), -self.before)
+
+    def adjoint(self, y):
+        """Adjoint of `forward`, up to the factor H'·W' of the transforms."""
+        return rfft2(self._moved(self.flow.adjoint(self._moved(y, self.before)), -self.before))
+
+
+def deconvolve_varying(image, psfs, method="hyper-laplacian", *, noise=None, psf_error=EXACT_PSF):
     """The sharp picture from a blurry one and the PSFs of its patches.
 
     Parameters
@@ -212,7 +253,7 @@ def deconvolve_varying(image, psfs, method="hyper-laplacian", *, noise=None):
         In [0, 1]; channels are restored one by one.
     psfs : float array (rows, columns, k, k)
         Non-negative, each of sum 1, of the patches that `deconvnet.blur.filter_flow.patch_grid` lays over the image.
-    method, noise
+    method, noise, psf_error
         As for `deconvnet.restore.nonblind.deconvolve`.
 
     Returns
@@ -227,41 +268,15 @@ def deconvolve_varying(image, psfs, method="hyper-laplacian", *, noise=None):
 
     Notes
     -----
-    The same minimisation as for one PSF (`deconvnet.restore.nonblind.deconvolve_with`), with the filter flow
-    ``y = Σ_r psf(r) * (w(r) x)`` as the blur. The mean of the PSFs' squared transfer functions takes the place of the
-    one in the preconditioner.
+    The same minimisation as for one PSF (`deconvnet.restore.nonblind.deconvolve_with`), with `VaryingBlur`.
     """
-    check_options(method, noise)
-    xp = array_module(image, psfs)
-    if image.ndim == 3:
-        result = xp.empty_like(image)
-        for channel in range(image.shape[-1]):
-            result[..., channel] = deconvolve_varying(image[..., channel], psfs, method, noise=noise)
-        return result
+    array_module(image, psfs)
+    height, width = image.shape[:2]
     k = psfs.shape[-1]
-    if k > min(image.shape):
-        raise DeconvnetError(f"PSFs of {k} pixels are larger than the image of {image.shape[1]}×{image.shape[0]}")
-    psfs = psfs.astype(image.dtype, copy=False)
-    shape = extended_shape(image.shape, k)
-    # On the periodic grid the picture lies at the top left; the flow has its margin on all sides.
-    before = k // 2
-    flow = FilterFlow(psfs, image.shape, [(before, total - n - before) for n, total in zip(image.shape, shape)])
-    power = 0
-    for row in psfs:
-        for psf in row:
-            power = power + xp.abs(psf_to_otf(psf, shape)) ** 2
-    power /= psfs.shape[0] * psfs.shape[1]
-
-    def blur(x_hat):
-        x = xp.roll(irfft2(x_hat, shape), (before, before), axis=(0, 1))
-        return xp.roll(flow.forward(x), (-before, -before), axis=(0, 1))
-
-    def blur_adjoint(y):
-        seen = flow.adjoint(xp.roll(y, (before, before), axis=(0, 1)))
-        return rfft2(xp.roll(seen, (-before, -before), axis=(0, 1)))
-
-    noise = estimate_noise(image) if noise is None else noise
-    return deconvolve_with(image, blur, blur_adjoint, power, shape, method, noise=noise)
+    if k > min(height, width):
+        raise DeconvnetError(f"PSFs of {k} pixels are larger than the image of {width}×{height}")
+    blur = VaryingBlur(psfs.astype(image.dtype, copy=False), (height, width))
+    return deconvolve_with(image, blur, method, noise=noise, psf_error=psf_error)
 
 
 def draw_psf_grid(psfs, *, zoom=None):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from deconvnet.blur.dead_leaves import dead_leaves
-from deconvnet.blur.photographs import Photographs, default_photographs, load_photographs, luminance, split_photographs
+from deconvnet.blur.photographs import Photographs, default_photographs, load_photographs, split_photographs
 from deconvnet.errors import DeconvnetError
 
 
@@ -81,19 +81,13 @@ def test_pixel_formats_come_out_as_8_bit_luminance(tmp_path, rng, mode):
     np.testing.assert_array_equal(load_photographs(tmp_path, min_side=32).images[0], grey)
 
 
-def test_luminance_lays_transparent_parts_on_white_and_refuses_what_is_no_picture(rng):
-    image = np.zeros((4, 4, 4), np.uint8)
-    image[:, 2:, 3] = 255
-    assert (luminance(image) == [255, 255, 0, 0]).all()
-    assert luminance(np.full((2, 2), 0.5)).tolist() == [[128, 128]] * 2
-    for wrong in (
-        np.zeros((2, 2, 5), np.uint8),
-        np.zeros((2, 2), complex),
-        np.full((2, 2), 7.0),
-        np.full((2, 2), np.nan),
-    ):
-        with pytest.raises(ValueError, match=r"picture|understood|range"):
-            luminance(wrong)
+def test_transparent_parts_are_laid_on_white_and_colours_weighted(tmp_path):
+    rgba = np.zeros((40, 40, 4), np.uint8)
+    rgba[:, 20:, 3] = 255
+    rgba[:, 30:, 1] = 255
+    Image.fromarray(rgba).save(tmp_path / "x.png")
+    image = load_photographs(tmp_path, min_side=32).images[0]
+    assert image[:, [0, 25, 35]].tolist() == [[255, 0, 150]] * 40  # 0.587 of 255
 
 
 def test_limit_spreads_over_the_folder(tmp_path, rng):

@@ -68,6 +68,44 @@ def test_transparent_parts_are_laid_on_white(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("suffix", "bits", "tolerance"), [(".png", 8, 0), (".tif", 8, 0), (".tif", 16, 0), (".webp", 8, 0.05)]
+)
+@pytest.mark.parametrize("channels", [2, 4])
+def test_alpha_survives_a_round_trip_if_asked(tmp_path, suffix, bits, tolerance, channels):
+    smooth = np.linspace(0.2, 0.8, 32)[:, None, None] * np.ones((32, 40, channels))
+    smooth[..., -1] = np.linspace(0, 1, 40)
+    largest = 2**bits - 1
+    write_image(tmp_path / f"a{suffix}", smooth, bits)
+    pixels, found = read_image(tmp_path / f"a{suffix}", keep_alpha=True)
+    assert found == bits
+    np.testing.assert_array_equal(np.rint(pixels[..., -1] * largest), np.rint(smooth[..., -1] * largest))
+    opaque = smooth[..., -1] > 0.1  # WebP forgets what cannot be seen
+    wanted = np.rint(smooth[..., :1] * largest) / largest
+    assert np.abs(pixels[..., :1] - wanted)[opaque].max() <= tolerance + 1e-6
+    assert read_image(tmp_path / f"a{suffix}").pixels.ndim == (2 if channels == 2 and suffix != ".webp" else 3)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_16_bit_png_with_alpha_is_a_valid_file(tmp_path, rng, channels):
+    whole = rng.integers(0, 65536, (8, 5, channels))
+    write_image(tmp_path / "a.png", whole / 65535, bits=16)
+    pixels = read_image(tmp_path / "a.png", keep_alpha=True).pixels
+    assert pixels.shape == (8, 5, 4) or channels == 2
+    np.testing.assert_allclose(pixels[..., -1], whole[..., -1] / 65535, atol=1 / 255)
+
+
+def test_a_picture_without_alpha_gets_none(tmp_path, rng):
+    write_image(tmp_path / "a.png", rng.random((5, 6, 3)))
+    assert read_image(tmp_path / "a.png", keep_alpha=True).pixels.shape == (5, 6, 3)
+
+
+def test_alpha_is_refused_where_the_format_has_none(tmp_path, rng):
+    with pytest.raises(DeconvnetError, match="cannot hold an alpha channel"):
+        write_image(tmp_path / "a.jpg", rng.random((5, 6, 4)))
+    assert not list(tmp_path.iterdir())
+
+
 def test_palettes_and_cmyk_are_read_as_colour(tmp_path):
     picture = Image.new("RGB", (8, 8), (255, 0, 0))
     picture.quantize(4).save(tmp_path / "a.png")

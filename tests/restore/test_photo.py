@@ -1,7 +1,6 @@
 """A photograph becomes sharp: known and estimated PSFs, choice of the size, alpha, refusals, command line."""
 
 import argparse
-from types import SimpleNamespace
 
 import imageio.v3 as iio
 import numpy as np
@@ -11,9 +10,13 @@ import skimage.data
 from deconvnet.blur.convolve import convolve
 from deconvnet.blur.psf import sample_gp_psfs
 from deconvnet.errors import DeconvnetError
+from deconvnet.io import read_image, write_image
+from deconvnet.networks.io import save_network
 from deconvnet.networks.photo import Pyramid, scale_config
-from deconvnet.restore.photo import deblur, network_of_size
+from deconvnet.restore.nonblind import ESTIMATED_PSF, deconvolve
+from deconvnet.restore.photo import deblur
 from deconvnet.restore.photo_command import add_photo
+from deconvnet.restore.psf_estimate import clean_psf
 
 
 def psnr(a, b):
@@ -33,21 +36,19 @@ class KnownPsfs:
     kind, name = "photo", "known"
 
     def __init__(self, psfs):
-        self.psf_sizes = [len(psf) for psf in psfs]
-        self.scales = [SimpleNamespace(psf=psf, stages=[None]) for psf in psfs]
-        self.config = {"scales": [{"psf_size": size} for size in self.psf_sizes]}
-        self.stage_names = [f"{size} px" for size in self.psf_sizes]
-        self.active = np.array(len(psfs))
-
-    @property
-    def depth(self):
-        return int(self.active)
+        self.psfs = {len(psf): psf for psf in psfs}
 
     def to(self, device):
         return self
 
+    def trained_sizes(self):
+        return list(self.psfs)
+
+    def up_to(self, psf_size):
+        return KnownPsfs([self.psfs[psf_size]])
+
     def estimate_psf(self, grey):
-        return [[scale.psf[None].astype(grey.dtype)] for scale in self.scales]
+        return [[psf[None].astype(grey.dtype)] for psf in self.psfs.values()]
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +84,10 @@ def test_known_psf_recovers_a_colour_photo(colour, psf):
 
 def test_network_psf_is_used_for_every_channel(colour, psf):
     _, blurry = colour
-    network = KnownPsfs([psf])
-    np.testing.assert_array_equal(deblur(blurry, model=network, device="cpu"), deblur(blurry, psf=psf, device="cpu"))
+    picture, used = deblur(blurry, model=KnownPsfs([psf]), device="cpu", return_psf=True)
+    for channel in range(3):
+        expected = deconvolve(np.ascontiguousarray(blurry[..., channel]), used, psf_error=ESTIMATED_PSF)
+        np.testing.assert_array_equal(picture[..., channel], np.clip(expected, 0, 1))
 
 
 def test_whole_numbers_and_floats_give_the_same_picture(colour, psf):
@@ -103,41 +106,24 @@ def test_alpha_is_kept_untouched(colour, psf):
     np.testing.assert_array_equal(picture[..., 0], deblur(grey, psf=psf, device="cpu"))
 
 
-def _filling_psf(rng, size):
-    """A PSF of which a crop to half its support is no PSF of the photo."""
-    while True:
-        psf = sample_gp_psfs(rng, 1, size)[0]
-        if psf[size // 4 : -(size // 4), size // 4 : -(size // 4)].sum() < 0.6:
-            return psf
+def test_an_estimated_psf_is_cleaned_and_a_known_one_is_not(colour, psf):
+    speckled = psf + np.float32(0.03 * psf.max())
+    grey = colour[1][..., 0]
+    _, used = deblur(grey, model=KnownPsfs([speckled]), device="cpu", return_psf=True)
+    np.testing.assert_allclose(used, clean_psf(speckled), rtol=1e-5)
+    _, used = deblur(grey, model=KnownPsfs([speckled]), psf_threshold=0, device="cpu", return_psf=True)
+    np.testing.assert_allclose(used, speckled / speckled.sum(), rtol=1e-5)
+    _, used = deblur(grey, psf=speckled, device="cpu", return_psf=True)
+    np.testing.assert_allclose(used, speckled / speckled.sum(), rtol=1e-5)
 
 
-@pytest.mark.parametrize("true_size", [9, 17, 25])
-def test_auto_loses_little_against_the_best_size(true_size):
-    sharp = skimage.data.camera()[80:330, 100:350].astype(np.float32) / 255
-    rng = np.random.default_rng(2)
-    true = _filling_psf(rng, true_size)
-    blurry = convolve(sharp, true, "valid")
-    blurry += np.float32(0.005) * rng.standard_normal(blurry.shape, dtype=np.float32)
-    candidates = []
-    for size in (9, 17, 25):
-        disturbance = 0.25 * np.linalg.norm(true) / size * rng.standard_normal((size, size))
-        psf = np.maximum(resized(true, size) + disturbance, 0)
-        candidates.append((psf / psf.sum()).astype(np.float32))
-    cut = true_size // 2
-    quality = [psnr(deblur(blurry, psf=p, device="cpu"), sharp[cut:-cut, cut:-cut]) for p in candidates]
-    _, chosen = deblur(blurry, model=KnownPsfs(candidates), device="cpu", return_psf=True)
-    won = quality[(9, 17, 25).index(len(chosen))] - min(quality)
-    assert won > 2 / 3 * (max(quality) - min(quality))
-    assert max(quality) > min(quality) + 5  # it mattered
-
-
-def test_sizes_without_a_trained_stage_are_not_used(colour, psf):
-    network = KnownPsfs([resized(psf, 9), psf, resized(psf, 25)])
-    network.active[...] = 1
+def test_sizes_without_a_trained_stage_are_not_used(pyramid, colour):
+    network = Pyramid(scales=pyramid.config["scales"], rng=np.random.default_rng(0))
+    network.active[...] = 2  # both stages of the first scale
     _, chosen = deblur(colour[1][..., 0], model=network, device="cpu", return_psf=True)
     assert len(chosen) == 9
-    with pytest.raises(DeconvnetError, match="no PSF size 25: use 9 or auto"):
-        deblur(colour[1], model=network, psf_size=25, device="cpu")
+    with pytest.raises(DeconvnetError, match="no PSF size 13: use 9 or auto"):
+        deblur(colour[1], model=network, psf_size=13, device="cpu")
 
 
 def test_asked_size_is_taken(colour, psf):
@@ -149,12 +135,15 @@ def test_asked_size_is_taken(colour, psf):
 
 def test_part_of_a_pyramid_sees_the_photo_at_full_resolution(pyramid):
     grey = np.random.default_rng(1).random((1, 60, 70), dtype=np.float32)
-    part = network_of_size(pyramid, 9)
+    part = pyramid.up_to(9)
+    assert part.trained_sizes() == [9]
     alone = Pyramid(scales=pyramid.config["scales"][:1], rng=np.random.default_rng(5))
     alone.load_state(part.state())
     np.testing.assert_array_equal(part.estimate_psf(grey)[-1][-1], alone.estimate_psf(grey)[-1][-1])
-    assert len(pyramid.estimate_psf(grey)) == 2  # the whole is as it was
-    assert network_of_size(pyramid, 13) is pyramid
+    assert pyramid.trained_sizes() == [9, 13]
+    whole = pyramid.estimate_psf(grey)
+    assert len(whole) == 2  # the whole is as it was
+    np.testing.assert_array_equal(pyramid.up_to(13).estimate_psf(grey)[-1][-1], whole[-1][-1])
 
 
 def test_varying_blur_runs_through_all_stages(pyramid, colour):
@@ -212,8 +201,6 @@ def _run(*arguments):
 @pytest.fixture
 def files(tmp_path, colour, psf):
     """Folder with a 16-bit photo, and the PSF as a picture."""
-    from deconvnet.io import write_image
-
     write_image(tmp_path / "in.png", colour[1][..., 0], 16)
     write_image(tmp_path / "known.png", psf / psf.max(), 16)
     return tmp_path
@@ -237,9 +224,26 @@ def test_command_keeps_alpha(files, colour):
     np.testing.assert_array_equal(out[..., 3], alpha)
 
 
-def test_command_estimates_with_a_model_and_draws_varying_psfs(files, pyramid):
-    from deconvnet.networks.io import save_network
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_command_keeps_alpha_of_16_bits(files, colour, suffix):
+    alpha = np.tile(np.linspace(0, 1, colour[1].shape[1]), (len(colour[1]), 1))
+    write_image(files / "rgba.tif", np.dstack([colour[1], alpha]), 16)
+    _run(files / "rgba.tif", "-o", files / f"out{suffix}", "--psf", files / "known.png", "--nonblind", "wiener")
+    out = read_image(files / f"out{suffix}", keep_alpha=True).pixels
+    np.testing.assert_allclose(out[..., 3], alpha, atol=1 / 255 if suffix == ".png" else 1e-5)
 
+
+def test_command_lays_a_transparent_photo_on_white_where_the_format_has_no_alpha(files, colour):
+    rgba = np.rint(np.dstack([colour[1], np.ones(colour[1].shape[:2])]) * 255).astype(np.uint8)
+    rgba[:40, :, 3] = 0
+    iio.imwrite(files / "rgba.png", rgba)
+    _run(files / "rgba.png", "-o", files / "out.jpg", "--psf", files / "known.png", "--nonblind", "wiener")
+    out = iio.imread(files / "out.jpg")
+    assert out.shape[-1] == 3
+    assert out[:20].min() > 240
+
+
+def test_command_estimates_with_a_model_and_draws_varying_psfs(files, pyramid):
     save_network(files / "model.safetensors", pyramid)
     _run(files / "in.png", "-o", files / "out.jpg", "--model", files / "model.safetensors", "--varying",
          "--psf-size", 9, "--psf-out", files / "psf.png")  # fmt: skip
@@ -255,11 +259,21 @@ def test_command_estimates_with_a_model_and_draws_varying_psfs(files, pyramid):
         (["in.png", "-o", "out.png", "--psf", "known.png", "--psf-out", "out.png"], "choose two names"),
         (["in.png", "-o", "out.png", "--psf", "known.png", "--varying"], "--varying"),
         (["in.png", "-o", "out.png"], "python -m train.single"),
+        (["in.png", "-o", "out.png", "--model", "burst"], "is a model for a burst"),
+        (["in.png", "-o", "out.png", "--model", "photo.safetensors", "--psf-size", "11"], "no PSF size 11"),
+        (["in.png", "-o", "out.png", "--model", "photo.safetensors", "--psf-sharpen", "9"], "--psf-sharpen"),
+        (["small.png", "-o", "out.png", "--model", "photo.safetensors"], "needs 18 on the shorter side"),
+        (["small.png", "-o", "out.png", "--psf", "known.png"], "needs twice its size"),
+        (["flat.png", "-o", "out.png", "--psf", "known.png"], "constant"),
+        (["in.png", "-o", "out.png", "--psf", "known.png", "--noise", "0"], "noise level"),
         (["missing.png", "-o", "out.png", "--psf", "known.png"], "there is no file"),
     ],
 )
-def test_command_refuses_before_the_work(files, monkeypatch, arguments, message):
+def test_command_refuses_before_the_work(files, pyramid, monkeypatch, arguments, message):
     monkeypatch.chdir(files)
+    save_network("photo.safetensors", pyramid)
+    write_image("small.png", np.random.default_rng(0).random((17, 60)))
+    write_image("flat.png", np.full((64, 64, 3), 0.5))
     with pytest.raises(DeconvnetError) as refusal:
         _run(*arguments)
     assert message in str(refusal.value)

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import skimage.data
 
-from deconvnet.backend import to_device, to_host
+from deconvnet.backend import irfft2, rfft2, to_device, to_host
 from deconvnet.blur.camera_motion import random_motion
 from deconvnet.blur.filter_flow import filter_flow
 from deconvnet.errors import DeconvnetError
-from deconvnet.restore.nonblind import deconvolve
+from deconvnet.restore.nonblind import Convolution, deconvolve
 from deconvnet.restore.varying import (
+    VaryingBlur,
     choose_grid,
     deconvolve_varying,
     draw_psf_grid,
@@ -18,6 +19,7 @@ from deconvnet.restore.varying import (
     project_on_motion,
     sharpen_locally,
 )
+from deconvnet.testing import dottest
 
 GRID, K = (3, 4), 13
 
@@ -59,6 +61,13 @@ def test_equal_psfs_restore_as_one_psf_does(scene):
     same = np.ascontiguousarray(np.broadcast_to(psfs[1, 1], (2, 3, K, K)))
     one = deconvolve(part, psfs[1, 1], noise=0.01)
     assert psnr(deconvolve_varying(part, same, noise=0.01), np.clip(one, 0, 1)) > 40
+
+
+def test_blurs_and_their_adjoints_belong_together(scene, rng):
+    psfs = scene[2].astype(np.float64)
+    for blur in (VaryingBlur(psfs, (70, 83)), Convolution(psfs[0, 0], (70, 83))):
+        x, y = rng.standard_normal((2, *blur.shape))
+        dottest(lambda x, b=blur: b.forward(rfft2(x)), lambda y, b=blur: irfft2(b.adjoint(y), b.shape), x, y)
 
 
 def test_devices_agree(scene, device):

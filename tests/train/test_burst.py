@@ -4,49 +4,22 @@ import csv
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from deconvnet.networks.io import load_arrays, load_network
+from deconvnet.networks.io import load_network
+from tests.train.commands import ROOT, run, same_checkpoints, start, steps_done
 
-ROOT = Path(__file__).resolve().parents[2]
 SHORT = ["--batch", "2", "--frames", "2-3", "--validation", "3", "--validate-every", "3", "--checkpoint-every", "2"]
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    """A folder of twelve textured pictures, two of them in a subfolder, and a file that is none."""
-    folder = tmp_path_factory.mktemp("photographs")
-    (folder / "more").mkdir()
-    rng = np.random.default_rng(0)
-    for i in range(12):
-        picture = rng.integers(0, 256, (30, 34, 3)).repeat(8, axis=0).repeat(8, axis=1).astype(np.uint8)
-        iio.imwrite(folder / ("more" if i < 2 else ".") / f"picture{i}.png", picture)
-    (folder / "notes.jpg").write_text("no picture")
-    return folder
-
-
-def run(images, out, *options, check=True):
-    command = [sys.executable, "-m", "train.burst", "--images", str(images), "--out", str(out), "--quiet", *options]
-    if "--resume" in options:
-        command = [c for c in command if c not in ("--images", str(images))]
-    found = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    if check:
-        assert found.returncode == 0, found.stderr
-    return found
 
 
 @pytest.fixture(scope="module")
 def finished(images, tmp_path_factory):
     """A run of eight steps, never interrupted."""
     out = tmp_path_factory.mktemp("runs") / "whole"
-    return out, run(images, out, "--steps", "8", *SHORT)
+    return out, run("train.burst", images, out, "--steps", "8", *SHORT)
 
 
 def test_a_run_leaves_everything_a_user_looks_for(finished):
@@ -74,43 +47,20 @@ def test_the_model_loads_and_restores(finished, rng):
     assert network.training["steps"] == 8
 
 
-def _same_arrays(a, b):
-    a, b = (load_arrays(path / "checkpoint.safetensors")[0] for path in (a, b))
-    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
-
-
-def _wait_for(path, process, seconds=120):
-    end = time.monotonic() + seconds
-    while not path.exists():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < end, f"{path} did not appear"
-        time.sleep(0.01)
-
-
-def _start(images, out, steps):
-    command = [sys.executable, "-m", "train.burst", "--images", str(images), "--out", str(out), "--quiet"]
-    return subprocess.Popen(
-        [*command, "--steps", str(steps), *SHORT], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-
-
 def test_a_killed_run_resumes_bit_for_bit(images, finished, tmp_path):
     out = tmp_path / "killed"
-    process = _start(images, out, 8)
-    _wait_for(out / "checkpoint.safetensors", process)
+    process = start("train.burst", images, out, "--steps", "8", *SHORT)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    stopped_at = load_arrays(out / "checkpoint.safetensors")[1]["step"]
-    assert stopped_at < 8
-    run(images, out, "--resume")
-    assert _same_arrays(out, finished[0])
+    process.communicate()
+    assert steps_done(out) < 8
+    run("train.burst", images, out, "--resume")
+    assert same_checkpoints(out, finished[0])
     assert (out / "metrics.csv").read_text().count("\n") == 4
 
 
 def test_ctrl_c_saves_and_resumes_bit_for_bit(images, finished, tmp_path):
     out = tmp_path / "interrupted"
-    process = _start(images, out, 8)
-    _wait_for(out / "checkpoint.safetensors", process)
+    process = start("train.burst", images, out, "--steps", "8", *SHORT)
     process.send_signal(signal.SIGINT)
     stderr = process.communicate()[1]
     assert process.returncode == 130
@@ -119,13 +69,13 @@ def test_ctrl_c_saves_and_resumes_bit_for_bit(images, finished, tmp_path):
     summary = json.loads((out / "summary.json").read_text())
     assert summary["interrupted"]
     assert summary["steps"] < 8
-    run(images, out, "--resume")
-    assert _same_arrays(out, finished[0])
+    run("train.burst", images, out, "--resume")
+    assert same_checkpoints(out, finished[0])
 
 
 def test_non_finite_loss_stops_and_keeps_the_checkpoint(images, finished, tmp_path):
     out = tmp_path / "diverged"
-    failed = run(images, out, "--steps", "40", "--lr", "1e30", "--clip", "1e30", *SHORT, check=False)
+    failed = run("train.burst", images, out, "--steps", "40", "--lr", "1e30", "--clip", "1e30", *SHORT, check=False)
     assert failed.returncode == 2
     assert "not finite at step" in failed.stderr
     assert "Traceback" not in failed.stderr
@@ -149,7 +99,7 @@ def test_refusals_are_one_line_and_harm_nothing(name, images, finished):
         if gpu_available():
             pytest.skip("there is a GPU")
     before = (finished[0] / "checkpoint.safetensors").stat().st_mtime_ns
-    failed = run(images, finished[0], *options, check=False)
+    failed = run("train.burst", images, finished[0], *options, check=False)
     assert failed.returncode == 2
     assert message in failed.stderr.splitlines()[-1]
     assert "Traceback" not in failed.stderr
@@ -158,10 +108,10 @@ def test_refusals_are_one_line_and_harm_nothing(name, images, finished):
 
 def test_an_empty_folder_and_nothing_to_resume_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
-    failed = run(tmp_path / "empty", tmp_path / "out", "--steps", "2", check=False)
+    failed = run("train.burst", tmp_path / "empty", tmp_path / "out", "--steps", "2", check=False)
     assert failed.returncode == 2
     assert len(failed.stderr.strip().splitlines()) == 1
-    failed = run(tmp_path, tmp_path / "nothing", "--resume", check=False)
+    failed = run("train.burst", tmp_path, tmp_path / "nothing", "--resume", check=False)
     assert failed.returncode == 2
     assert "no checkpoint" in failed.stderr
 

@@ -4,10 +4,6 @@ import csv
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
@@ -15,49 +11,20 @@ import pytest
 
 from deconvnet.networks.io import load_arrays, load_network, save_network
 from deconvnet.networks.photo import Pyramid, scale_config
+from tests.train.commands import run, same_checkpoints, start, steps_done
 from train import single
 from train.single import PhotoTask
 
-ROOT = Path(__file__).resolve().parents[2]
 SHORT = ["--psf-size", "5", "--filters", "4", "--filter-size", "3", "--crop", "32", "--validation-crop", "40"]
 SHORT += ["--batch", "2", "--validation", "3", "--validate-every", "3", "--checkpoint-every", "2", "--stages", "2"]
 SHORT += ["--stage-steps", "3", "--frozen-steps", "2"]
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    """A folder of twelve textured pictures and a file that is none."""
-    folder = tmp_path_factory.mktemp("photographs")
-    rng = np.random.default_rng(0)
-    for i in range(12):
-        picture = rng.integers(0, 256, (16, 18, 3)).repeat(6, axis=0).repeat(6, axis=1).astype(np.uint8)
-        iio.imwrite(folder / f"picture{i}.png", picture)
-    (folder / "notes.jpg").write_text("no picture")
-    return folder
-
-
-def run(images, out, *options, check=True):
-    command = [sys.executable, "-m", "train.single", "--out", str(out), "--quiet", *options]
-    if "--resume" not in options:
-        command += ["--images", str(images)]
-    found = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    if check:
-        assert found.returncode == 0, found.stderr
-    return found
-
-
-@pytest.fixture(scope="module")
 def finished(images, tmp_path_factory):
     """A run of eight steps, never interrupted."""
     out = tmp_path_factory.mktemp("runs") / "whole"
-    return out, run(images, out, "--steps", "8", *SHORT)
-
-
-def _same_arrays(first, second):
-    mine, record = load_arrays(first / "checkpoint.safetensors")
-    theirs, other = load_arrays(second / "checkpoint.safetensors")
-    assert record["step"] == other["step"]
-    return set(mine) == set(theirs) and all(np.array_equal(mine[k], theirs[k]) for k in mine)
+    return out, run("train.single", images, out, "--steps", "8", *SHORT)
 
 
 def test_a_run_leaves_everything_a_user_looks_for(finished):
@@ -90,24 +57,18 @@ def test_the_model_loads_and_estimates(finished, rng):
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_run_resumes_bit_for_bit(how, images, finished, tmp_path):
     out = tmp_path / "stopped"
-    command = [sys.executable, "-m", "train.single", "--images", str(images), "--out", str(out), "--quiet"]
-    process = subprocess.Popen([*command, "--steps", "8", *SHORT], cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    end = time.monotonic() + 120
-    while not (out / "checkpoint.safetensors").exists():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    process = start("train.single", images, out, "--steps", "8", *SHORT)
     os.kill(process.pid, how)
     assert "Traceback" not in process.communicate()[1]
-    assert load_arrays(out / "checkpoint.safetensors")[1]["step"] < 8
-    run(images, out, "--resume")
-    assert _same_arrays(out, finished[0])
+    assert steps_done(out) < 8
+    run("train.single", images, out, "--resume")
+    assert same_checkpoints(out, finished[0])
 
 
 def test_a_scale_is_put_on_a_trained_one_and_leaves_it_as_it_is(images, finished, tmp_path):
     model = finished[0] / "model.safetensors"
     options = [*SHORT, "--psf-size", "9", "--stages", "1", "--steps", "3", "--from", str(model)]
-    done = run(images, tmp_path / "finer", *options)
+    done = run("train.single", images, tmp_path / "finer", *options)
     assert "PSFs of 5, 9 px, 3 stages, 2 of them trained" in done.stderr
     old, new = load_network(model), load_network(tmp_path / "finer" / "model.safetensors")
     assert new.psf_sizes == [5, 9]
@@ -119,7 +80,7 @@ def test_a_scale_is_put_on_a_trained_one_and_leaves_it_as_it_is(images, finished
 def test_a_model_is_trained_on_and_gets_another_stage(images, finished, tmp_path):
     model = finished[0] / "model.safetensors"
     options = [*SHORT, "--stages", "3", "--steps", "4", "--frozen-steps", "0", "--optimizer", "adadelta"]
-    run(images, tmp_path / "more", *options, "--from", str(model))
+    run("train.single", images, tmp_path / "more", *options, "--from", str(model))
     assert load_network(tmp_path / "more" / "model.safetensors").depth == 3
     name = "scales.0.stages.0.features.out.weight"  # the model's average is not yet moved after four steps
     now = load_arrays(tmp_path / "more" / "checkpoint.safetensors")[0][f"network/{name}"]
