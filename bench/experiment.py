@@ -1,0 +1,81 @@
+"""What an experiment of `bench/figures.py` is: a function from options to numbers and figures; and its photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from bench.panels import busiest_window
+from bench.quality_data import sharp_photographs
+from deconvnet.io import read_image
+from deconvnet.restore.colour import luminance
+
+__all__ = ["Experiment", "Sizes", "add_noise", "read_grey", "unseen_photographs"]
+
+PROGRAM = "figures"
+
+
+class Sizes(NamedTuple):
+    """Default of an option: as a rule, and with ``--quick``."""
+
+    full: object
+    quick: object
+
+
+class Experiment(NamedTuple):
+    """One figure of a paper.
+
+    Attributes
+    ----------
+    about : str
+        Which figure it is, and what it shows.
+    run : callable
+        ``run(options)`` returns ``(numbers, figure)``: what JSON can hold, and a matplotlib figure, or several in a
+        dict by what is added to the name of the file. The options are those named below and those that all experiments
+        have: ``out`` (folder of its own, which exists), ``seed``, ``device``, ``quiet`` and ``quick``.
+    defaults : dict
+        Option names and their defaults; those that are `Sizes` depend on ``--quick``.
+    """
+
+    about: str
+    run: Callable
+    defaults: dict
+
+
+def unseen_photographs(folder, count, side):
+    """Parts of photographs that training leaves out.
+
+    Parameters
+    ----------
+    folder : path-like or None
+        None for the photographs that scikit-image carries.
+    count : int
+        At most so many.
+    side : int
+        Of the parts, in pixels; photographs that are smaller are left out.
+
+    Returns
+    -------
+    dict of str to float32 array (side, side)
+        Luminance in [0, 1], by name: of each photograph the part with most detail.
+
+    Raises
+    ------
+    DeconvnetError
+        If no photograph is large enough.
+    """
+    found = sharp_photographs(folder, limit=count, unseen=True, least=side)
+    return {name: np.ascontiguousarray(pixels[busiest_window(pixels, side)]) for name, pixels in found.items()}
+
+
+def read_grey(path):
+    """Luminance of a picture file, float32 (H, W) in [0, 1]."""
+    return luminance(read_image(Path(path)).pixels)
+
+
+def add_noise(rng, image, sigma):
+    """The image with white Gaussian noise, in its dtype."""
+    return image + image.dtype.type(sigma) * rng.standard_normal(image.shape, dtype=image.dtype)
