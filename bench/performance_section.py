@@ -1,0 +1,125 @@
+"""Write the README's section on performance: `python bench/performance_section.py results.json [more.json ...]`.
+
+The JSON files are those of `bench/runtime.py --json`, one per machine. What lies between the lines
+``<!-- performance: begin -->`` and ``<!-- performance: end -->`` is replaced; everything else stays as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # Python itself looks beside this file only
+
+from bench.timing.table import Table
+from deconvnet.errors import DeconvnetError
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+BEGIN, END = "<!-- performance: begin -->", "<!-- performance: end -->"
+#: Columns that the README leaves out: what only somebody who tunes wants to know.
+LEFT_OUT = {"device", "form"}
+
+
+def read_results(path):
+    """The record that `bench/runtime.py` wrote.
+
+    Raises
+    ------
+    DeconvnetError
+        If the file is missing or is something else.
+    """
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        record["machine"], record["tables"], record["ceilings"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DeconvnetError(f"{path} holds no results: name a file that bench/runtime.py --json wrote") from error
+    return record
+
+
+def _heading(machine):
+    what = f"{machine['processor']}, {machine['threads']} of {machine['cores']} cores"
+    return f"{machine['gpu']}; {what}" if machine["gpu"] else what
+
+
+def _body(table):
+    several = len({row.get("device") for row in table.rows}) > 1
+    columns = [c for c in table.columns if c.key not in LEFT_OUT or (c.key == "device" and several)]
+    return Table(table.name, table.title, columns, table.note, table.rows).markdown()
+
+
+def section(results, names):
+    """The section in Markdown.
+
+    Parameters
+    ----------
+    results : list of dict
+        Records of `read_results`.
+    names : list of str
+        Their file names, for the command that is quoted.
+
+    Returns
+    -------
+    str
+    """
+    parts = [
+        f"*Written by* `python bench/performance_section.py {' '.join(names)}` *from what* `bench/runtime.py` *found.*"
+    ]
+    for record in results:
+        machine = record["machine"]
+        versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+        best = "; ".join(
+            f"{device}: " + ", ".join(f"{name} {flops / 1e9:.0f}" for name, flops in found.items())
+            for device, found in record["ceilings"].items()
+        )
+        quick = " Small sizes only (`--quick`)." if record["settings"].get("quick") else ""
+        parts.append(f"### {_heading(machine)}")
+        parts.append(f"{machine['date']}, commit {machine['commit']}; {versions}. Ceilings in GFLOP/s: {best}.{quick}")
+        for table in (Table.from_json(t) for t in record["tables"]):
+            parts += [f"**{table.title}**", _body(table), table.note]
+    return "\n\n".join(part for part in parts if part)
+
+
+def replace_section(text, new):
+    """The text with what lies between the markers replaced.
+
+    Raises
+    ------
+    DeconvnetError
+        If there is not exactly one pair of markers.
+    """
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise DeconvnetError(f"no place for the section: put the lines {BEGIN} and {END} into the README, once each")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{new}\n{END}{after}"
+
+
+def main(arguments=None):
+    """Entry; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="bench/performance_section.py", description=__doc__.splitlines()[0])
+    parser.add_argument("results", nargs="+", metavar="JSON", help="written by bench/runtime.py --json")
+    parser.add_argument("--readme", type=Path, default=README, help="file to rewrite (default README.md)")
+    options = parser.parse_args(arguments)
+    try:
+        records = [read_results(path) for path in options.results]
+        try:
+            text = options.readme.read_text(encoding="utf-8")
+        except OSError as error:
+            raise DeconvnetError(
+                f"{options.readme} cannot be read ({error.strerror}): name it with --readme"
+            ) from error
+        new = replace_section(text, section(records, [Path(path).name for path in options.results]))
+    except DeconvnetError as error:
+        print(f"bench/performance_section.py: {error}", file=sys.stderr)
+        return 2
+    beside = options.readme.with_name(f".{options.readme.name}.part")
+    beside.write_text(new, encoding="utf-8")
+    os.replace(beside, options.readme)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

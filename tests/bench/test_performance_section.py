@@ -1,0 +1,89 @@
+"""The README's performance section: written from results, between its markers, and nowhere else."""
+
+import json
+
+import pytest
+
+from bench import runtime
+from bench.performance_section import BEGIN, END, main
+from bench.timing.table import Column, Table
+
+README = f"# Name\n\nBefore.\n\n{BEGIN}\nold\n{END}\n\nAfter.\n"
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A file as `bench/runtime.py` writes it, with one table."""
+    table = Table("photo", "PSFs", [Column("device", "device"), Column("ours", "deconvnet", "s")], "A note.")
+    table.add({"device": "cpu", "ours": 0.25})
+    machine = {
+        "processor": "A processor",
+        "cores": 4,
+        "threads": 2,
+        "gpu": None,
+        "versions": {"numpy": "2.0"},
+        "commit": "abc123",
+        "date": "2026-01-01 00:00 UTC",
+    }
+    path = tmp_path / "results.json"
+    runtime._write(path, machine, {"quick": False}, {"cpu": {"sgemm": 1.5e11}}, [table])
+    return path
+
+
+@pytest.fixture
+def readme(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text(README, encoding="utf-8")
+    return path
+
+
+def test_section_says_machine_date_versions_commit_and_figures(results, readme):
+    assert main([str(results), "--readme", str(readme)]) == 0
+    text = readme.read_text(encoding="utf-8")
+    assert text.startswith("# Name\n\nBefore.\n\n") and text.endswith("\n\nAfter.\n")
+    assert "old" not in text
+    for part in ("A processor, 2 of 4 cores", "2026-01-01", "numpy 2.0", "abc123", "sgemm 150", "| 0.25 |", "A note."):
+        assert part in text
+
+
+def test_writing_twice_changes_nothing(results, readme):
+    main([str(results), "--readme", str(readme)])
+    once = readme.read_text(encoding="utf-8")
+    main([str(results), "--readme", str(readme)])
+    assert readme.read_text(encoding="utf-8") == once
+    assert sorted(p.name for p in readme.parent.iterdir()) == ["README.md", "results.json"]
+
+
+@pytest.mark.parametrize("text", ["nothing", f"{BEGIN} alone", f"{END} before {BEGIN}", README + README])
+def test_missing_markers_are_an_error_of_one_line(results, readme, text, capsys):
+    readme.write_text(text, encoding="utf-8")
+    assert main([str(results), "--readme", str(readme)]) == 2
+    message = capsys.readouterr().err
+    assert BEGIN in message and message.count("\n") == 1
+    assert readme.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("content", [None, "{", json.dumps([1, 2]), json.dumps({"tables": []})])
+def test_a_file_that_holds_no_results_is_an_error_of_one_line(readme, content, capsys, tmp_path):
+    path = tmp_path / "other.json"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    assert main([str(path), "--readme", str(readme)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_command_writes_json_and_picture_of_the_tables_asked_for(tmp_path, capsys):
+    found, picture = tmp_path / "r.json", tmp_path / "r.png"
+    arguments = ["--quick", "--peers", "none", "--tables", "photo", "--json", str(found), "--plot", str(picture)]
+    assert runtime.main(arguments) == 0
+    record = json.loads(found.read_text(encoding="utf-8"))
+    assert [table["name"] for table in record["tables"]] == ["photo"]
+    assert record["tables"][0]["rows"][0]["memory"] > 0
+    assert record["ceilings"]["cpu"]["sgemm"] > 0
+    assert picture.stat().st_size > 1000
+    assert "PSF of a single photograph" in capsys.readouterr().out
+
+
+def test_a_folder_that_is_not_there_is_refused_before_anything_is_measured(tmp_path, capsys):
+    assert runtime.main(["--quick", "--json", str(tmp_path / "none" / "r.json")]) == 2
+    assert "there is no folder" in capsys.readouterr().err
