@@ -7,9 +7,10 @@ import functools
 import numpy as np
 
 from deconvnet.backend import array_module
+from deconvnet.kernels.fade import fade_crop, fade_pad
 from deconvnet.layers.base import Layer
 
-__all__ = ["BarthannBorder", "barthann_border", "border_fade", "hann_window"]
+__all__ = ["BarthannBorder", "barthann_border", "barthann_border_backward", "border_fade", "hann_window"]
 
 
 @functools.cache
@@ -41,7 +42,14 @@ def _barthann_profile(length, width):
     return profile
 
 
-def barthann_border(x, width):
+def _profiles(xp, shape, width, scale, dtype):
+    """The window's two factors for an image, the scale in the first."""
+    width = min(width, *(n // 2 for n in shape))
+    down, across = (_barthann_profile(n, width) for n in shape)
+    return xp.asarray((scale * down).astype(dtype)), xp.asarray(across.astype(dtype))
+
+
+def barthann_border(x, width, *, scale=1.0, grid=None):
     """Images whose borders fade to zero like a Bartlett-Hann window (Schuler et al. 2015, Sec. 3.1.2).
 
     Parameters
@@ -49,21 +57,30 @@ def barthann_border(x, width):
     x : real array (..., H, W)
     width : int
         Pixels over which each border fades; at most half of the shorter side is used.
+    scale : float
+        Factor on all pixels.
+    grid : (int, int), optional
+        Height and width of the result, zero beyond the image; the image's own by default.
 
     Returns
     -------
-    array (..., H, W)
+    array (..., H, W), or (..., *grid)
 
     Notes
     -----
     The window is ``w(t) = 0.62 − 0.48 |t| + 0.38 cos 2πt`` for t in (−½, ½), and 1 between its halves.
-    Multiplication by it is its own adjoint, so the backward is the same function.
     """
     xp = array_module(x)
-    height, width_px = x.shape[-2:]
-    width = min(width, height // 2, width_px // 2)
-    rows, columns = (xp.asarray(_barthann_profile(n, width).astype(x.dtype)) for n in (height, width_px))
-    return x * (rows[:, None] * columns)
+    shape = x.shape[-2:]
+    grid = shape if grid is None else tuple(grid)
+    down, across = _profiles(xp, shape, width, scale, x.dtype)
+    return fade_pad(x.reshape(-1, *shape), down, across, grid).reshape(*x.shape[:-2], *grid)
+
+
+def barthann_border_backward(dy, shape, width, *, scale=1.0):
+    """Gradient (..., H, W) of the images of `barthann_border`, of the given shape (H, W)."""
+    down, across = _profiles(array_module(dy), shape, width, scale, dy.dtype)
+    return fade_crop(dy.reshape(-1, *dy.shape[-2:]), down, across).reshape(*dy.shape[:-2], *shape)
 
 
 class BarthannBorder(Layer):
@@ -78,8 +95,9 @@ class BarthannBorder(Layer):
     def __init__(self, width):
         self.width = width
 
-    def forward(self, x, *, train=False):
-        return barthann_border(x, self.width), None
+    def forward(self, x, *, scale=1.0, grid=None, train=False):
+        return barthann_border(x, self.width, scale=scale, grid=grid), ((x.shape[-2:], scale) if train else None)
 
-    def backward(self, dy, cache=None):
-        return barthann_border(dy, self.width)
+    def backward(self, dy, cache):
+        shape, scale = cache
+        return barthann_border_backward(dy, shape, self.width, scale=scale)

@@ -134,33 +134,27 @@ class Stage(Layer):
         self.image.log_beta.value[...] = other.image.log_beta.value
         self.quotient.log_beta.value[...] = other.quotient.log_beta.value
 
-    @staticmethod
-    def _per_pixel(maps):
-        """The maps over √n, n their pixels: their power spectrum, and so β, does not depend on the image's size."""
-        return maps * maps.dtype.type((maps.shape[-2] * maps.shape[-1]) ** -0.5)
-
     def forward(self, y, latent=None, *, train=False):
         """PSFs (B, k, k) of blurry images ``y (B, H, W)`` without their mean, and the latent images if there are."""
         xp = array_module(y, latent)
         stacked = xp.stack([y, latent], axis=1) if self.latent else y[:, None]
         maps, features_cache = self.features.forward(stacked, train=train)
-        faded = self._per_pixel(self.fade.forward(maps)[0])
-        shape = faded.shape[-2:]
-        gaps = [scipy.fft.next_fast_len(max(n, self.psf_size), real=True) - n for n in shape]
-        if any(gaps):
-            faded = xp.pad(faded, ((0, 0), (0, 0), (0, gaps[0]), (0, gaps[1])))
+        shape = maps.shape[-2:]
+        grid = [scipy.fft.next_fast_len(max(n, self.psf_size), real=True) for n in shape]
+        # Over √n, n their pixels: the maps' power spectrum, and so β, does not depend on the image's size.
+        faded, fade_cache = self.fade.forward(maps, scale=(shape[0] * shape[1]) ** -0.5, grid=grid, train=train)
         sharp, blurry = faded[:, : self.pairs], faded[:, self.pairs :]
         raw, quotient_cache = self.quotient.forward(sharp, blurry, train=train)
         psf, support_cache = self.support.forward(raw, train=train)
-        return psf, ((features_cache, shape, quotient_cache, support_cache) if train else None)
+        return psf, ((features_cache, fade_cache, quotient_cache, support_cache) if train else None)
 
     def backward(self, dpsf, cache, *, need_dlatent=True):
         """Gradient of the latent images, None without them or if it is not needed; the blurry ones get none."""
-        features_cache, shape, quotient_cache, support_cache = cache
+        features_cache, fade_cache, quotient_cache, support_cache = cache
         xp = array_module(dpsf)
         draw = self.support.backward(dpsf, support_cache)
         dmaps = xp.concatenate(self.quotient.backward(draw, quotient_cache), axis=1)
-        dmaps = self.fade.backward(self._per_pixel(dmaps[..., : shape[0], : shape[1]]))
+        dmaps = self.fade.backward(dmaps, fade_cache)
         wanted = slice(1, 2) if self.latent and need_dlatent else None
         dlatent = self.features.backward(dmaps, features_cache, dx_channels=wanted)
         return None if dlatent is None else dlatent[:, 0]

@@ -1,6 +1,7 @@
 """The Bartlett-Hann border against SciPy's window, and its backward."""
 
 import numpy as np
+import pytest
 import scipy.signal
 
 from deconvnet.layers.window import BarthannBorder, barthann_border
@@ -24,5 +25,13 @@ def test_small_images_fade_over_half_their_side():
     assert found[0].max() < found[2].max()
 
 
-def test_gradient(rng):
-    gradcheck(BarthannBorder(4), rng.standard_normal((2, 3, 11, 12)), rng=rng)
+def test_the_grid_is_zero_beyond_the_image_and_the_scale_a_factor(rng):
+    x = rng.standard_normal((2, 11, 12))
+    found = barthann_border(x, 3, scale=0.25, grid=(14, 12))
+    assert np.allclose(found[:, :11], 0.25 * barthann_border(x, 3), atol=1e-15)
+    assert not found[:, 11:].any()
+
+
+@pytest.mark.parametrize("options", [{}, {"scale": 0.5, "grid": (12, 15)}])
+def test_gradient(rng, options):
+    gradcheck(BarthannBorder(4), rng.standard_normal((2, 3, 11, 12)), rng=rng, **options)
