@@ -18,6 +18,9 @@ __all__ = [
     "conjugate_gradients",
     "deconvolve",
     "deconvolve_with",
+    "differences",
+    "differences_adjoint",
+    "differences_power",
     "estimate_noise",
     "shrink_hyper_laplacian",
 ]
@@ -111,19 +114,20 @@ def estimate_noise(image):
     return float(xp.median(xp.abs(fine))) / (6 * 0.6745)
 
 
-def _differences(x):
-    """Periodic forward differences down and across."""
+def differences(x):
+    """Differences (H, W) to the next pixel down and to the next across of an image (H, W), taken as periodic."""
     xp = array_module(x)
     return xp.roll(x, -1, axis=0) - x, xp.roll(x, -1, axis=1) - x
 
 
-def _differences_adjoint(down, across):
+def differences_adjoint(down, across):
+    """Adjoint of `differences`: two arrays (H, W) to one."""
     xp = array_module(down)
     return xp.roll(down, 1, axis=0) - down + xp.roll(across, 1, axis=1) - across
 
 
-def _differences_power(xp, shape, dtype):
-    """Half spectrum of ``DᵀD`` for `_differences`."""
+def differences_power(xp, shape, dtype):
+    """Half spectrum (H, W//2 + 1) of ``DᵀD``, D being `differences` of images of the shape (H, W)."""
     rows = 2 - 2 * np.cos(2 * np.pi * np.arange(shape[0]) / shape[0])
     columns = 2 - 2 * np.cos(2 * np.pi * np.arange(shape[1] // 2 + 1) / shape[1])
     return xp.asarray(rows[:, None] + columns, dtype=dtype)
@@ -292,7 +296,7 @@ def deconvolve_with(image, blur, method="hyper-laplacian", *, noise=None, psf_er
         return result
     noise = float(np.hypot(estimate_noise(image), psf_error)) if noise is None else noise
     shape, dtype = blur.shape, image.dtype.type
-    gradient_power = _differences_power(xp, shape, image.dtype)
+    gradient_power = differences_power(xp, shape, image.dtype)
     inner = _inner_product(shape)
     data_weight = dtype(DATA_WEIGHT / noise**2)
     data = _Data(image, blur, noise)
@@ -326,8 +330,8 @@ def deconvolve_with(image, blur, method="hyper-laplacian", *, noise=None, psf_er
             if data.changes:
                 data.update(x_hat)
                 measured_hat = measured()
-            w = (shrink_hyper_laplacian(d, beta) for d in _differences(irfft2(x_hat, shape)))
-            x_hat = solve(x_hat, beta, rfft2(_differences_adjoint(*w)), STEPS)
+            w = (shrink_hyper_laplacian(d, beta) for d in differences(irfft2(x_hat, shape)))
+            x_hat = solve(x_hat, beta, rfft2(differences_adjoint(*w)), STEPS)
     return xp.ascontiguousarray(data._inside(irfft2(x_hat, shape)))
 
 

@@ -8,12 +8,8 @@ from deconvnet.backend import resolve_device, to_device, to_host
 from deconvnet.errors import DeconvnetError
 from deconvnet.restore.colour import luminance
 from deconvnet.restore.nonblind import ESTIMATED_PSF, EXACT_PSF, check_options, deconvolve
-from deconvnet.restore.psf_estimate import (
-    THRESHOLD,
-    check_psf_options,
-    estimate_psf,
-    estimate_varying_psfs,
-)
+from deconvnet.restore.psf_estimate import check_psf_options, estimate_psf, estimate_varying_psfs
+from deconvnet.restore.psf_quality import THRESHOLD
 from deconvnet.restore.varying import choose_grid, deconvolve_varying
 
 __all__ = ["checked_photo", "deblur", "photo_network"]
@@ -89,11 +85,6 @@ def photo_network(model, device):
     DeconvnetError
         If there is none, or it is not for photos.
     """
-    if model is None:
-        raise DeconvnetError(
-            "a photo needs a trained model: train one with python -m train.single and name its model.safetensors "
-            "(--model), or give the PSF (--psf) if you know it"
-        )
     if hasattr(model, "to") and hasattr(model, "kind"):
         if model.kind != "photo":
             raise DeconvnetError(f"the model is for a {model.kind}, and a photo needs one of its own kind")
@@ -106,8 +97,9 @@ def photo_network(model, device):
 def deblur(
     image,
     *,
-    model=None,
+    model="photo",
     psf_size="auto",
+    refine=True,
     psf_sharpen=0.0,
     psf_threshold=THRESHOLD,
     psf=None,
@@ -125,12 +117,15 @@ def deblur(
     image : array (H, W) or (H, W, 3), or with alpha (H, W, 2) or (H, W, 4)
         sRGB as floats in [0, 1], uint8 (divided by 255) or uint16 (divided by 65535); at least twice the PSF on each
         side.
-    model : str, path-like or Layer, optional
-        Photo network: a name, the ``model.safetensors`` of a training run, or a loaded network. Not needed with
-        ``psf``.
+    model : str, path-like or Layer
+        Photo network: the name of one that ships, the ``model.safetensors`` of a training run, or a loaded network.
+        Not used with ``psf``.
     psf_size : "auto" or int
-        Side of the PSF in pixels, one of the model's; `deconvnet.restore.psf_estimate.estimate_psf` tells what
-        ``"auto"`` does.
+        Side of the PSF in pixels, odd, and without ``refine`` one of the model's;
+        `deconvnet.restore.psf_estimate.estimate_psf` tells what ``"auto"`` does.
+    refine : bool
+        Refine the network's PSF by the photo's edges (`deconvnet.restore.refinement`). With ``varying`` this only
+        serves to choose the size.
     psf_sharpen : float
         Deconvolve the estimated PSF with a Gaussian of this many pixels; 0 leaves it. With ``varying`` neither this
         nor the threshold changes the local PSFs.
@@ -172,7 +167,7 @@ def deblur(
     psf_error = ESTIMATED_PSF if psf is None else EXACT_PSF
     network = photo_network(model, device) if psf is None else None
     if network is not None:
-        psf_size = check_psf_options(network, psf_size, psf_sharpen, psf_threshold)
+        psf_size = check_psf_options(network, psf_size, psf_sharpen, psf_threshold, refine and not varying)
     pixels, alpha = checked_photo(image)
     height, width = pixels.shape[:2]
     channels = pixels.reshape(height, width, -1)
@@ -180,7 +175,9 @@ def deblur(
         if psf is None:
             grey = to_device(np.ascontiguousarray(luminance(pixels)), device)
             if not varying or psf_size == "auto":
-                found = estimate_psf(network, grey, psf_size, sharpen=psf_sharpen, threshold=psf_threshold)
+                found = estimate_psf(
+                    network, grey, psf_size, sharpen=psf_sharpen, threshold=psf_threshold, refine=refine
+                )
             if varying:
                 side = len(found) if psf_size == "auto" else psf_size
                 found = estimate_varying_psfs(network, grey, side, choose_grid(grey.shape, side))

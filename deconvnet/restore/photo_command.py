@@ -26,14 +26,20 @@ def add_photo(commands):
         help="the picture to write; 16 bit stay 16 bit where the format has them",
     )
     parser.add_argument(
-        "--model", metavar="NAME|FILE", help="a model that ships, or a model.safetensors of train.single"
+        "--model",
+        default="photo",
+        metavar="NAME|FILE",
+        help="a model that ships (deconvnet models), or a model.safetensors of train.single (default photo)",
     )
     blur = parser.add_argument_group("blur")
     blur.add_argument(
         "--psf-size",
         default="auto",
         metavar="auto|17|25|33|…",
-        help="side of the PSF, one of the model's (default auto: that of the most natural result)",
+        help="side of the PSF, odd (default auto: that of the model's that fits best)",
+    )
+    blur.add_argument(
+        "--no-refine", dest="refine", action="store_false", help="take the network's PSF as it is, at the model's sizes"
     )
     blur.add_argument(
         "--psf-sharpen",
@@ -97,13 +103,15 @@ def _photo(options):
         psf = luminance(read_image(options.psf).pixels)
     else:
         model = photo_network(options.model, device)
-        check_psf_options(model, options.psf_size, options.psf_sharpen, options.psf_threshold)
+        refine = options.refine and not options.varying
+        check_psf_options(model, options.psf_size, options.psf_sharpen, options.psf_threshold, refine)
     pixels, bits = read_image(options.photo, keep_alpha=output.suffix.lower() in WITH_ALPHA)
     bits = 16 if bits > 8 and 16 in WRITABLE[output.suffix.lower()] else 8
     sharp, psf = deblur(
         pixels,
         model=model,
         psf_size=options.psf_size,
+        refine=options.refine,
         psf_sharpen=options.psf_sharpen,
         psf_threshold=options.psf_threshold,
         psf=psf,

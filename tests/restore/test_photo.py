@@ -16,7 +16,7 @@ from deconvnet.networks.photo import Pyramid, scale_config
 from deconvnet.restore.nonblind import ESTIMATED_PSF, deconvolve
 from deconvnet.restore.photo import deblur
 from deconvnet.restore.photo_command import add_photo
-from deconvnet.restore.psf_estimate import clean_psf
+from deconvnet.restore.psf_quality import clean_psf
 
 
 def psnr(a, b):
@@ -109,9 +109,10 @@ def test_alpha_is_kept_untouched(colour, psf):
 def test_an_estimated_psf_is_cleaned_and_a_known_one_is_not(colour, psf):
     speckled = psf + np.float32(0.03 * psf.max())
     grey = colour[1][..., 0]
-    _, used = deblur(grey, model=KnownPsfs([speckled]), device="cpu", return_psf=True)
+    _, used = deblur(grey, model=KnownPsfs([speckled]), refine=False, device="cpu", return_psf=True)
     np.testing.assert_allclose(used, clean_psf(speckled), rtol=1e-5)
-    _, used = deblur(grey, model=KnownPsfs([speckled]), psf_threshold=0, device="cpu", return_psf=True)
+    raw = {"psf_threshold": 0, "refine": False}
+    _, used = deblur(grey, model=KnownPsfs([speckled]), **raw, device="cpu", return_psf=True)
     np.testing.assert_allclose(used, speckled / speckled.sum(), rtol=1e-5)
     _, used = deblur(grey, psf=speckled, device="cpu", return_psf=True)
     np.testing.assert_allclose(used, speckled / speckled.sum(), rtol=1e-5)
@@ -123,7 +124,7 @@ def test_sizes_without_a_trained_stage_are_not_used(pyramid, colour):
     _, chosen = deblur(colour[1][..., 0], model=network, device="cpu", return_psf=True)
     assert len(chosen) == 9
     with pytest.raises(DeconvnetError, match="no PSF size 13: use 9 or auto"):
-        deblur(colour[1], model=network, psf_size=13, device="cpu")
+        deblur(colour[1], model=network, psf_size=13, refine=False, device="cpu")
 
 
 def test_asked_size_is_taken(colour, psf):
@@ -167,7 +168,6 @@ PHOTO = np.random.default_rng(0).random((64, 70))
 @pytest.mark.parametrize(
     ("image", "options", "message"),
     [
-        (PHOTO, {}, "train one with python -m train.single"),
         (PHOTO, {"model": type("Burst", (), {"kind": "burst", "to": None})()}, "the model is for a burst"),
         (np.full((64, 64, 3), 0.3), {"psf": np.ones((5, 5))}, "constant"),
         (_with_nan((64, 64)), {"psf": np.ones((5, 5))}, "not finite"),
@@ -181,7 +181,11 @@ PHOTO = np.random.default_rng(0).random((64, 70))
         (PHOTO, {"psf": np.ones((5, 5)), "nonblind": "magic"}, "unknown non-blind method"),
         (PHOTO, {"model": KnownPsfs([np.ones((35, 35))])}, "needs 70 on the shorter side"),
         (PHOTO, {"model": KnownPsfs([np.ones((35, 35))]), "psf_size": 35}, "needs 70 on the shorter side"),
-        (PHOTO, {"model": KnownPsfs([np.ones((9, 9))]), "psf_size": 17}, "no PSF size 17: use 9 or auto"),
+        (
+            PHOTO,
+            {"model": KnownPsfs([np.ones((9, 9))]), "psf_size": 17, "refine": False},
+            "no PSF size 17: use 9 or auto",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_refused(image, options, message):
@@ -258,9 +262,10 @@ def test_command_estimates_with_a_model_and_draws_varying_psfs(files, pyramid):
         (["in.png", "-o", "nowhere/out.png", "--psf", "known.png"], "make it first"),
         (["in.png", "-o", "out.png", "--psf", "known.png", "--psf-out", "out.png"], "choose two names"),
         (["in.png", "-o", "out.png", "--psf", "known.png", "--varying"], "--varying"),
-        (["in.png", "-o", "out.png"], "python -m train.single"),
+        (["in.png", "-o", "out.png", "--model", "nobody"], "nobody"),
         (["in.png", "-o", "out.png", "--model", "burst"], "is a model for a burst"),
-        (["in.png", "-o", "out.png", "--model", "photo.safetensors", "--psf-size", "11"], "no PSF size 11"),
+        (["in.png", "-o", "out.png", "--model", "photo.safetensors", "--psf-size", "12"], "odd and at least 3"),
+        (["in.png", "-o", "out.png", "--model", "photo.safetensors", "--psf-size", "11", "--no-refine"], "no PSF size"),
         (["in.png", "-o", "out.png", "--model", "photo.safetensors", "--psf-sharpen", "9"], "--psf-sharpen"),
         (["small.png", "-o", "out.png", "--model", "photo.safetensors"], "needs 18 on the shorter side"),
         (["small.png", "-o", "out.png", "--psf", "known.png"], "needs twice its size"),

@@ -10,14 +10,8 @@ from deconvnet.blur.convolve import convolve
 from deconvnet.blur.psf import sample_gp_psfs
 from deconvnet.errors import DeconvnetError
 from deconvnet.restore.nonblind import ESTIMATED_PSF, deconvolve
-from deconvnet.restore.psf_estimate import (
-    check_psf_options,
-    clean_psf,
-    estimate_psf,
-    estimate_varying_psfs,
-    sharpen_psf,
-    unlikeliness,
-)
+from deconvnet.restore.psf_estimate import check_psf_options, estimate_psf, estimate_varying_psfs
+from deconvnet.restore.psf_quality import clean_psf, sharpen_psf, unlikeliness
 
 SIZES = (9, 17, 25)
 
@@ -135,7 +129,7 @@ def test_auto_loses_little_against_the_best_size(true_size, seed):
     inside = sharp[cut:-cut, cut:-cut]
     cleaned = [clean_psf(p) for p in candidates]
     quality = [psnr(deconvolve(blurry, p, psf_error=ESTIMATED_PSF), inside) for p in cleaned]
-    chosen = estimate_psf(Estimates(candidates), blurry)
+    chosen = estimate_psf(Estimates(candidates), blurry, refine=False)
     lost = max(quality) - quality[SIZES.index(len(chosen))]
     spread = max(quality) - min(quality)
     assert lost < 0.2 + 0.1 * spread
@@ -165,8 +159,32 @@ def test_sizes_that_the_photo_has_no_room_for_are_left_out(psf):
 def test_options_out_of_range_are_refused(psf, options, message):
     network = Estimates([_resized(psf, 9), psf])
     with pytest.raises(DeconvnetError) as refusal:
-        check_psf_options(network, *options)
+        check_psf_options(network, *options, refine=False)
     assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize("size", [12, 1, "large"])
+def test_refined_psfs_may_have_any_odd_size(psf, size):
+    network = Estimates([_resized(psf, 9), psf])
+    assert check_psf_options(network, "11", 0, 0) == 11
+    with pytest.raises(DeconvnetError, match="odd and at least 3"):
+        check_psf_options(network, size, 0, 0)
+
+
+@pytest.mark.parametrize("size", [15, 21])
+def test_refinement_mends_the_estimate_also_at_sizes_that_the_network_lacks(psf, size):
+    sharp = skimage.data.camera()[40:340, 100:400].astype(np.float32) / 255
+    blurry = convolve(sharp, psf, "valid")
+    blurry += np.float32(0.005) * np.random.default_rng(0).standard_normal(blurry.shape, dtype=np.float32)
+    soft = gaussian_filter(psf, 1.5)
+    network = Estimates([_resized(soft, 9), (soft / soft.sum()).astype(np.float32)])
+    found = estimate_psf(network, blurry, size)
+    assert found.shape == (size, size)
+    wide = _resized(psf, 21)
+    fit = min(
+        relative_error(np.roll(_resized(found, 21), (dy, dx), (0, 1)), wide) for dy in (-1, 0, 1) for dx in (-1, 0, 1)
+    )
+    assert fit < 0.5 * relative_error(soft / soft.sum(), psf)
 
 
 def test_sizes_may_be_text(psf):
