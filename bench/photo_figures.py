@@ -35,7 +35,7 @@ def load_photo_network(options):
 
 def estimated_psf(network, grey, device):
     """PSF (k, k) of a photo (H, W), by the scale of the network whose result looks best; NumPy."""
-    return to_host(estimate_psf(network, to_device(np.ascontiguousarray(grey), device)))
+    return to_host(estimate_psf(network, to_device(np.ascontiguousarray(grey), device), refine=False))
 
 
 def psf_samples(options):

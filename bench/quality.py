@@ -22,6 +22,7 @@ from deconvnet.blur.psf import load_shake
 from deconvnet.errors import DeconvnetError
 from deconvnet.networks.io import load_network
 from deconvnet.restore.nonblind import METHODS
+from deconvnet.restore.psf_estimate import check_psf_options
 from deconvnet.restore.registration import METHODS as REGISTRATIONS
 
 SETS = f"""sets (several can be named, and folders may not contain a colon):
@@ -117,6 +118,9 @@ def _parser():
     photo.add_argument(
         "--psf-size", type=_psf_size, default="auto", metavar="auto|true|PX", help="true: as large as the true PSF"
     )
+    photo.add_argument(
+        "--no-refine", dest="refine", action="store_false", help="the network's PSF as it is, at the model's sizes"
+    )
     photo.add_argument("--nonblind", choices=METHODS, default=METHODS[0])
     photo.add_argument("--nonblind-noise", type=float, metavar="SIGMA", help="for the deconvolution (estimated)")
     photo.add_argument("--varying", action="store_true", help="pairs: the blur changes over the picture")
@@ -155,11 +159,11 @@ def _photo_set(name, folders, options, models, pictures):
     """Table and further results of levin, sun or pairs."""
     network = models(options.photo_model, "photo")
     size = options.psf_size
-    if size not in ("auto", "true", *network.trained_sizes()):
-        sizes = ", ".join(map(str, network.trained_sizes()))
-        raise DeconvnetError(f"--psf-size {size}: the model has {sizes}; or use auto or true")
+    if size != "true":
+        check_psf_options(network, size, 0.0, 0.0, options.refine)
     how = {
         "psf_size": size,
+        "refine": options.refine,
         "nonblind": options.nonblind,
         "noise": options.nonblind_noise,
         "device": models.device,

@@ -22,18 +22,21 @@ GOOD = 2.0  # error ratio up to which Levin et al. 2009 call a result good
 PEERS = {"Richardson-Lucy": (10, 30, 100), "Wiener": (0.001, 0.01, 0.1, 1.0)}
 
 
-def fitting_psf_size(sizes, psf):
-    """The smallest of a model's PSF sizes that holds a PSF, or the largest if none does.
+def fitting_psf_size(sizes, psf, refine):
+    """The smallest of a model's PSF sizes that holds a PSF, or the largest if none does; any odd size with ``refine``.
 
     Parameters
     ----------
     sizes : list of int
     psf : array (h, w)
+    refine : bool
 
     Returns
     -------
     int
     """
+    if refine:
+        return max(psf.shape) | 1
     return min((size for size in sizes if size >= max(psf.shape)), default=max(sizes))
 
 
@@ -79,6 +82,7 @@ def score_cases(
     network,
     *,
     psf_size="auto",
+    refine=True,
     nonblind="hyper-laplacian",
     noise=None,
     device="cpu",
@@ -92,7 +96,9 @@ def score_cases(
     cases : list of PhotoCase
     network : Pyramid
     psf_size : "auto", "true" or int
-        See `deconvnet.deblur`; ``"true"`` tells the network the size of each true PSF (`fitting_psf_size`).
+        See `deconvnet.deblur`; ``"true"`` tells the size of each true PSF (`fitting_psf_size`).
+    refine : bool
+        See `deconvnet.deblur`.
     nonblind, noise
         Of `deconvnet.deblur`, the same for estimated and true PSF. Without a noise level, `deblur` trusts the true PSF
         more, which makes the error ratio stricter.
@@ -117,9 +123,11 @@ def score_cases(
     """
     table = []
     for case in tqdm(cases, desc="photographs", unit="case"):
-        size = fitting_psf_size(network.trained_sizes(), case.psf) if psf_size == "true" else psf_size
+        size = psf_size
+        if size == "true":
+            size = fitting_psf_size(network.trained_sizes(), case.psf, refine)
         options = {"nonblind": nonblind, "noise": noise, "device": device}
-        ours, psf = deblur(case.blurry, model=network, psf_size=size, return_psf=True, **options)
+        ours, psf = deblur(case.blurry, model=network, psf_size=size, refine=refine, return_psf=True, **options)
         known = deblur(case.blurry, psf=case.psf, **options)
         shown = {"blurry": case.blurry, "ours": ours, "true PSF": known}
         if peers:
@@ -147,6 +155,7 @@ def score_pairs(
     network,
     *,
     psf_size="auto",
+    refine=True,
     nonblind="hyper-laplacian",
     noise=None,
     varying=False,
@@ -160,7 +169,7 @@ def score_pairs(
     pairs : list of (path, path)
         Blurry and sharp picture.
     network : Pyramid
-    psf_size, nonblind, noise, varying, device
+    psf_size, refine, nonblind, noise, varying, device
         Of `deconvnet.deblur`.
     pictures : path-like, optional
 
@@ -185,7 +194,8 @@ def score_pairs(
                 f"{blurry_file.name} and its sharp picture are not of one size above {2 * BORDER} px: crop them first"
             )
         options = {"nonblind": nonblind, "noise": noise, "device": device}
-        ours, psf = deblur(blurry, model=network, psf_size=psf_size, varying=varying, return_psf=True, **options)
+        how = {"psf_size": psf_size, "refine": refine, "varying": varying, **options}
+        ours, psf = deblur(blurry, model=network, return_psf=True, **how)
         shown = {"blurry": blurry, "ours": ours}
         if sharp.ndim != blurry.ndim:
             sharp, shown = luminance(sharp), {name: luminance(picture) for name, picture in shown.items()}

@@ -90,7 +90,8 @@ def test_unseen_photographs_are_those_that_training_leaves_out(tmp_path, photogr
 
 
 def test_the_size_that_fits_holds_the_psf():
-    assert [fitting_psf_size([17, 25, 33], np.ones((n, 5))) for n in (3, 17, 19, 50)] == [17, 17, 25, 33]
+    assert [fitting_psf_size([17, 25, 33], np.ones((n, 5)), False) for n in (3, 17, 19, 50)] == [17, 17, 25, 33]
+    assert [fitting_psf_size([17, 25, 33], np.ones((n, 5)), True) for n in (9, 18, 50)] == [9, 19, 51]
 
 
 def test_burst_lifts_a_photograph_above_its_frames(tmp_path, photograph):
@@ -164,7 +165,7 @@ def test_pairs_tell_what_is_gained(tmp_path, photograph, photo_model):
         (["real-burst:{here}"], "no pictures"),
         (["pairs:{here}:{here}"], "no pictures"),
         (["sun", "--photo-model", "missing.safetensors"], "there is no model missing.safetensors"),
-        (["sun", "--psf-size", "11"], "the model has 9, 13"),
+        (["sun", "--psf-size", "11", "--no-refine"], "use 9, 13"),
         (["burst", "--burst-model", "{model}"], "a burst needs one of its own kind"),
         (["burst", "--json", "{here}/missing/scores.json"], "there is no folder"),
         (["burst", "--shake", "{here}/missing.txt"], "no recorded shake"),
