@@ -7,7 +7,7 @@ import numpy as np
 from deconvnet.backend import resolve_device, to_device, to_host
 from deconvnet.errors import DeconvnetError
 from deconvnet.restore.colour import luminance
-from deconvnet.restore.nonblind import ESTIMATED_PSF, EXACT_PSF, check_options, deconvolve
+from deconvnet.restore.nonblind import ESTIMATED_PSF, EXACT_PSF, REFINED_PSF, check_options, deconvolve
 from deconvnet.restore.psf_estimate import check_psf_options, estimate_psf, estimate_varying_psfs
 from deconvnet.restore.psf_quality import THRESHOLD
 from deconvnet.restore.varying import choose_grid, deconvolve_varying
@@ -124,8 +124,7 @@ def deblur(
         Side of the PSF in pixels, odd, and without ``refine`` one of the model's;
         `deconvnet.restore.psf_estimate.estimate_psf` tells what ``"auto"`` does.
     refine : bool
-        Refine the network's PSF by the photo's edges (`deconvnet.restore.refinement`). With ``varying`` this only
-        serves to choose the size.
+        Refine the network's PSF by the photo's edges (`deconvnet.restore.refinement`); not done with ``varying``.
     psf_sharpen : float
         Deconvolve the estimated PSF with a Gaussian of this many pixels; 0 leaves it. With ``varying`` neither this
         nor the threshold changes the local PSFs.
@@ -164,10 +163,11 @@ def deblur(
     if psf is not None and varying:
         raise DeconvnetError("a known PSF holds for the whole photo: leave either psf (--psf) or varying away")
     device = resolve_device(device)
-    psf_error = ESTIMATED_PSF if psf is None else EXACT_PSF
+    refine = refine and not varying
+    psf_error = EXACT_PSF if psf is not None else REFINED_PSF if refine else ESTIMATED_PSF
     network = photo_network(model, device) if psf is None else None
     if network is not None:
-        psf_size = check_psf_options(network, psf_size, psf_sharpen, psf_threshold, refine and not varying)
+        psf_size = check_psf_options(network, psf_size, psf_sharpen, psf_threshold, refine)
     pixels, alpha = checked_photo(image)
     height, width = pixels.shape[:2]
     channels = pixels.reshape(height, width, -1)
