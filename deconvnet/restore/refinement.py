@@ -17,10 +17,10 @@ from deconvnet.layers.resample import resample
 from deconvnet.layers.window import barthann_border
 from deconvnet.restore.nonblind import (
     ESTIMATED_PSF,
+    deconvolve,
     differences,
     differences_adjoint,
     differences_power,
-    deconvolve,
     estimate_noise,
 )
 from deconvnet.restore.psf_quality import JUDGED, clean_psf, middle, unlikeliness
@@ -251,8 +251,8 @@ def fit_score(image, psf, *, border=None):
     ----------
     image : float array (H, W)
         Blurry luminance in [0, 1].
-    psf : float array (h, w)
-        Non-negative.
+    psf : float array (k, k)
+        Non-negative; scaled to sum 1 here.
     border : int, optional
         Pixels left out on each side; half the PSF by default. For PSFs of several sizes give the same for all.
 
@@ -266,15 +266,17 @@ def fit_score(image, psf, *, border=None):
     -----
     What a wrong PSF leaves is ringing, which has many small differences, or a double contour, which has more edges.
     Tried on 18 photographs (8 of the benchmark of Levin et al. 2009, 10 with synthetic shake) with a bad, a middling
-    and a good estimate of this module for each: the PSF with the smallest score is 0.13 dB below the best of the three
-    on average, the one with the smallest unlikeliness 0.2 dB, with the smallest misfit or the fewest edges alone 0.2
-    to 4 dB. It prefers PSFs that are a little too soft.
+    and a good estimate of this module for each. The product was chosen among some thirty measures on half of them; on
+    the other half its choice is 0.18 dB below the best of the three on average, that of the unlikeliness alone 0.21 dB,
+    that of the edges alone 0.46 dB. Against PSFs of other kinds it is less sure: a softened PSF often scores better
+    than the true one, and of eleven very different PSFs its choice was 1.3 dB below the best.
     """
+    psf = psf.astype(image.dtype) / psf.sum(dtype=image.dtype)
     part = middle(image, JUDGED)
-    border = max(psf.shape) // 2 if border is None else border
+    border = len(psf) // 2 if border is None else border
     score = unlikeliness(deconvolve(part, psf, psf_error=ESTIMATED_PSF), border)
     part = _relative(part)
-    grid = extended_shape(part.shape, max(psf.shape))
+    grid = extended_shape(part.shape, len(psf))
     y_hat = rfft2(extend_periodically(part, grid))
     edges = edge_gradients(y_hat, psf_to_otf(psf[None], grid)[0], JUDGING_PRICE, grid).any(axis=0)
     return score * float(edges[border : part.shape[0] - border, border : part.shape[1] - border].mean())
@@ -292,7 +294,7 @@ def refine_psf(image, psf, *, iterations=ITERATIONS, levels=LEVELS, price=REFINI
     iterations : int
         Iterations on each level of the pyramid.
     levels : int
-        Levels of the pyramid, each coarser by √2: with more of them, a worse estimate is still mended.
+        Levels of the pyramid, at least 1, each coarser by √2: with more of them, a worse estimate is still mended.
     price : float
         What an edge pixel costs at first, see `edge_gradients`. A high price keeps the strongest edges only.
     beta : float
@@ -311,6 +313,12 @@ def refine_psf(image, psf, *, iterations=ITERATIONS, levels=LEVELS, price=REFINI
     See Also
     --------
     estimate_psf_sparse
+
+    Notes
+    -----
+    The iterations are those of `estimate_psf_sparse`. True PSFs of 9 photographs, disturbed by noise of 0.8 of their
+    norm or softened by a Gaussian of 1.2 px, gave 23 and 3.8 times the squared error of the true PSF in the restored
+    picture (mean); refined, 1.2 times.
     """
     xp = array_module(image, psf)
     if psf.ndim != 2 or psf.shape[0] != psf.shape[1]:
@@ -358,6 +366,12 @@ def estimate_psf_sparse(image, size, *, iterations=ITERATIONS, prices=FIRST_PRIC
     the blurry image (`psf_from_gradients`), without its specks and moved to the middle; a lower price of an edge.
     The PSF is then refined on the finest level once more. Noise bounds the price from below and adds to β: a latent
     image that follows the noise would explain it by a PSF that is too sharp.
+
+    On eight cases of the benchmark of Levin et al. 2009, given only the size 27 for PSFs of 15 to 27 px, the restored
+    pictures have 32.2 dB, with the true PSFs 32.7 dB; the ratio of their squared errors is 1.14 in the mean and 1.4 at
+    worst. On 20 photographs with synthetic shake of 9 to 33 px and noise of 0.01, given the size: 29.0 dB against
+    30.1 dB; the ratio is 1.3 in the mean, and above 2 for one, of 33 px in a picture with few edges. The constants
+    of this module were chosen on the eight and on nine of the twenty.
     Cost: n log n in the number of pixels, some thirty transforms of the picture in an iteration on the finest level.
     """
     xp = array_module(image)

@@ -148,7 +148,12 @@ def test_the_psf_of_gradients_is_the_non_negative_least_squares_solution(device)
 
 @pytest.mark.parametrize(
     ("shape", "size", "words"),
-    [((64, 64), 8, "odd"), ((64, 64), 1, "at least 3"), ((40, 64), 21, "larger image"), ((64, 64, 3), 9, "one channel")],
+    [
+        ((64, 64), 8, "odd"),
+        ((64, 64), 1, "at least 3"),
+        ((40, 64), 21, "larger image"),
+        ((64, 64, 3), 9, "one channel"),
+    ],
 )
 def test_what_cannot_be_used_is_refused(shape, size, words):
     image = np.random.default_rng(0).random(shape)
