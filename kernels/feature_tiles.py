@@ -1,8 +1,8 @@
-"""Convolution of images with a bank of 32 filters in small Fourier tiles, fused with what follows it.
+"""Feature extraction of the single-photo network: filters, tanh and pixel-wise recombinations in one pass.
 
-A tile of the image is transformed once. Each vector lane then holds two real filters as one complex one, so that a
-single complex transform gives the tile's 32 filtered images: 16 of them are its real parts, 16 its imaginary parts.
-The cost hardly depends on the filters' side, and the filtered images of a tile never leave the processor's cache.
+On the CPU the filters run as Fourier tiles (`deconvnet.kernels.fourier_tiles`), fused with what follows them; on a GPU
+as a direct convolution whose sums stay in registers. The 32 filtered images are never in memory as a whole. Training,
+which needs them again for its gradients, has the convolution with its tanh, and the gradients, as kernels of their own.
 """
 
 from __future__ import annotations
@@ -12,13 +12,24 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from deconvnet.kernels.lane_fft import COMPLEX, forward_line, inverse_line, twiddles
+from deconvnet.backend import array_module, irfft2, rfft2
+from deconvnet.kernels import cuda
+from deconvnet.kernels.fourier_tiles import (
+    FILTERS,
+    TileGrid,
+    filter_image_tile,
+    filter_tiles,
+    inverse_square,
+    tile_image,
+    tile_spectrum,
+    transform_square,
+)
+from deconvnet.kernels.lane_fft import COMPLEX
 from deconvnet.kernels.lanes import (
     LANES,
     copy_pair,
     copy_pair_plus,
     mix,
-    multiply_add,
     multiply_conj_add,
     rational_tanh,
     sum_of_products,
@@ -26,161 +37,27 @@ from deconvnet.kernels.lanes import (
 
 __all__ = [
     "FILTERS",
-    "TileGrid",
+    "LARGEST_SIDE",
+    "MAPS",
     "conv_tiles",
     "conv_tiles_backward",
     "feature_tiles",
-    "filter_tiles",
+    "feature_tiles_cuda",
+    "feature_tiles_numba",
+    "feature_tiles_reference",
     "tanh_rows",
     "tanh_rows_backward",
 ]
 
-#: Filters of one bank.
-FILTERS = COMPLEX
+#: Images that may come out of the last recombination.
+MAPS = LANES
+#: Largest side of filters on a GPU; the CPU's tiles take larger ones.
+LARGEST_SIDE = 65
 #: Tiles that share their working memory.
 CHUNK = 16
 #: Parts into which the sum of the filters' gradient is split, whatever the number of threads: the same bits always.
 PARTS = 8
 _mix_hidden, _mix_out = mix[8, 2], mix[8, 1]
-
-
-class TileGrid:
-    """How the valid convolution of an image is cut into tiles.
-
-    Parameters
-    ----------
-    shape : (int, int)
-        Height and width of the image in pixels.
-    size : int
-        Side of the filters.
-    dtype : numpy dtype
-
-    Attributes
-    ----------
-    side : int
-        Side of a tile: 32 for filters up to 9 px, else 64, above 33 px 128.
-    step : int
-        Side of the part of a tile that is valid.
-    """
-
-    def __init__(self, shape, size, dtype):
-        self.size = size
-        self.side = 32 if size <= 9 else 64 if size <= 33 else 128
-        self.step = self.side - size + 1
-        self.height, self.width = shape[0] - size + 1, shape[1] - size + 1
-        self.down, self.across = -(-self.height // self.step), -(-self.width // self.step)
-        self.factors = twiddles(self.side, np.dtype(dtype).name)
-
-
-@njit(cache=True)
-def _transform_square(data, side, rows, factors):
-    """Forward transform of ``side × side`` complex vectors of which rows from ``rows`` on are zero, in place."""
-    for i in range(rows):
-        forward_line(data, i * side * COMPLEX, COMPLEX, side, factors)
-    for j in range(side):
-        forward_line(data, j * COMPLEX, side * COMPLEX, side, factors)
-
-
-@njit(cache=True)
-def _inverse_square(data, side, factors):
-    """Inverse of `_transform_square` without the factor 1/side²."""
-    for j in range(side):
-        inverse_line(data, j * COMPLEX, side * COMPLEX, side, factors)
-    for i in range(side):
-        inverse_line(data, i * side * COMPLEX, COMPLEX, side, factors)
-
-
-@njit(cache=True)
-def _transpose_blocks(data, side, out):
-    """``out[i // 16, j][i % 16] = data[j // 16, i][j % 16]`` of complex vectors, indices below ``side``."""
-    for g in range(side // LANES):
-        for i in range(side):
-            source = (g * side + i) * COMPLEX
-            target = (i // LANES * side + g * LANES) * COMPLEX + i % LANES
-            for lane in range(LANES):
-                out[target + lane * COMPLEX] = data[source + lane]
-                out[target + lane * COMPLEX + LANES] = data[source + LANES + lane]
-
-
-@njit(cache=True)
-def _tile_spectrum(image, top, left, side, work, spectrum, factors):
-    """Spectrum of one tile of an image, zero where the tile reaches beyond it.
-
-    ``spectrum[u // 16, v][u % 16]`` holds coefficient u down and v across, both in the order of `forward_line`: lanes
-    run over sixteen columns in the first pass and over sixteen coefficients in the second.
-    """
-    work[:] = 0
-    width = min(side, image.shape[1] - left)
-    for i in range(min(side, image.shape[0] - top)):
-        row = image[top + i]
-        for j in range(width):
-            work[(j // LANES * side + i) * COMPLEX + j % LANES] = row[left + j]
-    for g in range(side // LANES):
-        forward_line(work, g * side * COMPLEX, COMPLEX, side, factors)
-    _transpose_blocks(work, side, spectrum)
-    for g in range(side // LANES):
-        forward_line(spectrum, g * side * COMPLEX, COMPLEX, side, factors)
-
-
-@njit(cache=True)
-def _tile_image(spectrum, side, shift, work, tile, factors):
-    """Real part of the inverse of `_tile_spectrum`, moved down and right by ``shift``, without the factor 1/side²."""
-    for g in range(side // LANES):
-        inverse_line(spectrum, g * side * COMPLEX, COMPLEX, side, factors)
-    _transpose_blocks(spectrum, side, work)
-    for g in range(side // LANES):
-        inverse_line(work, g * side * COMPLEX, COMPLEX, side, factors)
-    for i in range(side):
-        row = tile[(i + shift) % side]
-        for j in range(side):
-            row[(j + shift) % side] = work[(j // LANES * side + i) * COMPLEX + j % LANES]
-
-
-def filter_tiles(filters, side):
-    """Spectra of filters as the tiles want them.
-
-    Parameters
-    ----------
-    filters : real array (M, C, k, k)
-        M ≤ 32; missing filters are taken as zero.
-    side : int
-        Side of the tiles.
-
-    Returns
-    -------
-    real array (C, side² · 32)
-        Filter m in the real part of lane m, filter 16 + m in its imaginary part, scaled for the inverse transform.
-    """
-    count, channels, size, _ = filters.shape
-    tiles = np.zeros((channels, side, side, COMPLEX), filters.dtype)
-    tiles[:, :size, :size, :count] = filters.transpose(1, 3, 2, 0) / side**2
-    tiles = tiles.reshape(channels, -1)
-    factors = twiddles(side, filters.dtype.name)
-    for tile in tiles:
-        _transform_square(tile, side, size, factors)
-    return tiles
-
-
-@njit(cache=True)
-def _filtered_tile(spectra, filters_hat, side, valid, line, out, factors):
-    """The valid part of a tile's 32 filtered images, as rows of pixels of 32 numbers.
-
-    Lines of the spectrum are columns of the picture: multiplied and transformed back in a buffer that stays in the
-    first-level cache, then scattered over the rows; rows are ``side + 1`` long, lest a column hit one cache set.
-    """
-    pitch = (side + 1) * COMPLEX
-    for v in range(side):
-        line[:] = 0
-        for c in range(filters_hat.shape[0]):
-            spectrum, bank = spectra[c], filters_hat[c]
-            for u in range(side):
-                place = (u // LANES * side + v) * COMPLEX + u % LANES
-                multiply_add(spectrum, place, bank, (v * side + u) * COMPLEX, line, u * COMPLEX)
-        inverse_line(line, 0, COMPLEX, side, factors)
-        for u in range(side - valid, side):
-            copy_pair(line, u * COMPLEX, out, u * pitch + v * COMPLEX)
-    for i in range(side - valid, side):
-        inverse_line(out, i * pitch, COMPLEX, side, factors)
 
 
 @njit(cache=True)
@@ -192,18 +69,6 @@ def _tanh(values, count):
     else:  # gradient checks want every digit
         for i in range(count):
             values[i] = math.tanh(values[i])
-
-
-@njit(cache=True)
-def _filter_image_tile(images, index, grid, filters_hat, factors, work, spectra, line, out):
-    """Filter one of all images' tiles; returns its image and the top left corner of its valid part there."""
-    down, across, step, side = grid[:4]
-    b, place = divmod(index, down * across)
-    top, left = place // across * step, place % across * step
-    for c in range(images.shape[1]):
-        _tile_spectrum(images[b, c], top, left, side, work, spectra[c], factors)
-    _filtered_tile(spectra, filters_hat, side, step, line, out, factors)
-    return b, top, left
 
 
 @njit(cache=True)
@@ -225,7 +90,7 @@ def _conv_tiles(images, filters_hat, bias, grid, factors, activate, y):
         out = np.empty(side * (side + 1) * COMPLEX, images.dtype)
         line = np.empty(side * COMPLEX, images.dtype)
         for index in range(chunk * CHUNK, min(tiles, (chunk + 1) * CHUNK)):
-            b, top, left = _filter_image_tile(images, index, grid, filters_hat, factors, work, spectra, line, out)
+            b, top, left = filter_image_tile(images, index, grid, filters_hat, factors, work, spectra, line, out)
             width = min(step, y.shape[2] - left)
             for i in range(min(step, y.shape[1] - top)):
                 row = y[b, top + i, left : left + width].reshape(-1)
@@ -246,7 +111,7 @@ def _feature_tiles(images, filters_hat, bias, hidden, hidden_bias, last, last_bi
         row, mixed = np.zeros(side * COMPLEX, images.dtype), np.zeros(side * COMPLEX, images.dtype)
         mapped = np.empty(side * LANES, images.dtype)
         for index in range(chunk * CHUNK, min(tiles, (chunk + 1) * CHUNK)):
-            b, top, left = _filter_image_tile(images, index, grid, filters_hat, factors, work, spectra, line, out)
+            b, top, left = filter_image_tile(images, index, grid, filters_hat, factors, work, spectra, line, out)
             width = min(step, y.shape[3] - left)
             for i in range(min(step, y.shape[2] - top)):
                 _biased_row(out, i, width, grid, bias, row)
@@ -282,9 +147,9 @@ def _conv_tiles_backward(dy, images, filters_hat, wanted, grid, factors, sums, d
                 row = dy[b, top + i, left : left + width].reshape(-1)
                 for j in range(width):
                     copy_pair(row, j * COMPLEX, buffer, (j * side + i) * COMPLEX)
-            _transform_square(buffer, side, width, factors)
+            transform_square(buffer, side, width, factors)
             for c in range(channels):
-                _tile_spectrum(images[b, c], top, left, side, work, spectrum, factors)
+                tile_spectrum(images[b, c], top, left, side, work, spectrum, factors)
                 total = sums[part, c]
                 for n in range(square):
                     v, u = n // side, n % side
@@ -296,7 +161,7 @@ def _conv_tiles_backward(dy, images, filters_hat, wanted, grid, factors, sums, d
                     v, u = n // side, n % side
                     place = (u // LANES * side + v) * COMPLEX + u % LANES
                     sum_of_products(bank, n * COMPLEX, buffer, n * COMPLEX, spectrum, place)
-                _tile_image(spectrum, side, size - 1, work, dtiles[w, index], factors)
+                tile_image(spectrum, side, size - 1, work, dtiles[w, index], factors)
 
 
 @njit(cache=True)
@@ -354,10 +219,6 @@ def _padded(array, axis, length):
     return np.ascontiguousarray(array)
 
 
-def _numbers(grid):
-    return np.array([grid.down, grid.across, grid.step, grid.side, grid.size])
-
-
 def conv_tiles(x, filters, bias, *, activate):
     """tanh (if ``activate``) of the valid true convolution of images with up to 32 filters, pixel by pixel.
 
@@ -377,7 +238,7 @@ def conv_tiles(x, filters, bias, *, activate):
     grid = TileGrid(x.shape[2:], filters.shape[-1], x.dtype)
     y = np.empty((len(x), grid.height, grid.width, FILTERS), x.dtype)
     spectra = filter_tiles(filters, grid.side)
-    _conv_tiles(np.ascontiguousarray(x), spectra, _padded(bias, 0, FILTERS), _numbers(grid), grid.factors, activate, y)
+    _conv_tiles(np.ascontiguousarray(x), spectra, _padded(bias, 0, FILTERS), grid.numbers, grid.factors, activate, y)
     return y
 
 
@@ -408,11 +269,11 @@ def conv_tiles_backward(dy, x, filters, *, dx_channels=None):
     dtiles = np.empty((wanted.size, tiles, side, side), x.dtype)
     spectra = filter_tiles(filters, side)
     _conv_tiles_backward(
-        np.ascontiguousarray(dy), np.ascontiguousarray(x), spectra, wanted, _numbers(grid), grid.factors, sums, dtiles
+        np.ascontiguousarray(dy), np.ascontiguousarray(x), spectra, wanted, grid.numbers, grid.factors, sums, dtiles
     )
     total = sums.sum(axis=0)
     for one in total:
-        _inverse_square(one, side, grid.factors)
+        inverse_square(one, side, grid.factors)
     place = (np.arange(size) - size + 1) % side
     square = total.reshape(channels, side, side, COMPLEX)[:, place[:, None], place]  # (C, x, y, 32)
     dfilters = np.ascontiguousarray(square.transpose(3, 0, 2, 1)[:count]) / x.dtype.type(side**2)
@@ -431,7 +292,7 @@ def feature_tiles(x, filters, bias, hidden, last):
     ----------
     x : real array (B, C, H, W)
     filters : real array (M, C, k, k)
-        M ≤ 32.
+        M ≤ 32; on a GPU k ≤ 65.
     bias : real array (M,)
     hidden : sequence of (real array (M, M), real array (M,))
         Weights and bias of each recombination that a tanh follows.
@@ -441,7 +302,44 @@ def feature_tiles(x, filters, bias, hidden, last):
     Returns
     -------
     real array (B, F, H − k + 1, W − k + 1)
+
+    Raises
+    ------
+    ValueError
+        If there are more filters or images than that, or on a GPU larger filters.
+
+    Notes
+    -----
+    ``y_i = b_i + Σ_j β_ij tanh(… tanh(b_j + f_j * x))`` with the valid true convolution (Schuler et al. 2015, Eq. (2)).
     """
+    implementation = feature_tiles_numba if array_module(x, filters) is np else feature_tiles_cuda
+    return implementation(x, filters, bias, hidden, last)
+
+
+def _check(filters, last):
+    if len(filters) > FILTERS or len(last[1]) > MAPS:
+        raise ValueError(
+            f"at most {FILTERS} filters and {MAPS} feature images are possible, not {len(filters)} and {len(last[1])}"
+        )
+
+
+def feature_tiles_reference(x, filters, bias, hidden, last):
+    """`feature_tiles` in plain array code: the convolution through spectra of the whole images, then layer by layer."""
+    xp = array_module(x, filters)
+    size = filters.shape[-1]
+    padded = xp.zeros((*filters.shape[:2], *x.shape[2:]), dtype=x.dtype)
+    padded[..., :size, :size] = filters
+    y_hat = xp.einsum("bcij,mcij->bmij", rfft2(x), rfft2(padded))
+    y = irfft2(y_hat, x.shape[2:])[..., size - 1 :, size - 1 :]  # where the cyclic convolution is the valid one
+    y = y + bias[:, None, None]
+    for weight, offset in (*hidden, last):
+        y = xp.einsum("mc,bcij->bmij", weight, xp.tanh(y)) + offset[:, None, None]
+    return xp.ascontiguousarray(y)
+
+
+def feature_tiles_numba(x, filters, bias, hidden, last):
+    """`feature_tiles` on the CPU, tile by tile; the same bits for any number of threads."""
+    _check(filters, last)
     grid = TileGrid(x.shape[2:], filters.shape[-1], x.dtype)
     y = np.empty((len(x), len(last[1]), grid.height, grid.width), x.dtype)
     weights = np.zeros((len(hidden), FILTERS * FILTERS), x.dtype)
@@ -458,8 +356,44 @@ def feature_tiles(x, filters, bias, hidden, last):
         biases,
         out,
         _padded(last[1], 0, LANES),
-        _numbers(grid),
+        grid.numbers,
         grid.factors,
         y,
+    )
+    return y
+
+
+def feature_tiles_cuda(x, filters, bias, hidden, last):
+    """`feature_tiles` on the GPU: a block of threads per tile, each thread several pixels of 8 filters."""
+    xp = array_module(x, filters, bias, *last)
+    _check(filters, last)
+    batch, channels, height, width = x.shape
+    count, size, maps = len(filters), filters.shape[-1], len(last[1])
+    if not 1 <= size <= min(LARGEST_SIDE, height, width):
+        raise ValueError(
+            f"filters of {size}×{size} do not fit on images of {height}×{width}, or are above {LARGEST_SIDE}"
+        )
+    group = -(-maps // 4)  # feature images of each of the four groups of threads
+    mixes = [*hidden, last]
+    shapes = {f"weight {i}": (w, (len(b), count)) for i, (w, b) in enumerate(mixes)}
+    cuda.expect(filters=(filters, (count, channels, size, size)), bias=(bias, (count,)), **shapes)
+    # Inputs first, zeros for missing filters; true convolution is correlation with the flipped filters.
+    bank = xp.zeros((channels, size, size, FILTERS), dtype=x.dtype)
+    bank[..., :count] = filters[:, :, ::-1, ::-1].transpose(1, 3, 2, 0)
+    offsets = xp.zeros((len(mixes), FILTERS), dtype=x.dtype)
+    weights = xp.zeros((len(hidden), FILTERS, FILTERS), dtype=x.dtype)
+    out, out_bias = xp.zeros((FILTERS, 4 * group), dtype=x.dtype), xp.zeros(4 * group, dtype=x.dtype)
+    offsets[0, :count] = bias
+    for i, (weight, hidden_bias) in enumerate(hidden):
+        weights[i, :count, : len(weight)] = weight.T
+        offsets[i + 1, : len(weight)] = hidden_bias
+    out[:count, :maps], out_bias[:maps] = last[0].T, last[1]
+    y = xp.empty((batch, maps, height - size + 1, width - size + 1), dtype=x.dtype)
+    down, across = cuda.blocks(y.shape[2], 64 // x.dtype.itemsize), cuda.blocks(y.shape[3], 32)
+    arguments = [xp.ascontiguousarray(x), bank, offsets[0], weights, offsets[1:], out, out_bias]
+    arguments += [channels, height, width, len(hidden), maps, down, across, y]
+    constants = {"SIZE": size, "LAST": group}
+    cuda.launch(
+        "feature_tiles", "feature_tiles", batch * down * across, 256, arguments, real=x.dtype, constants=constants
     )
     return y

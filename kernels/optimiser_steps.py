@@ -64,8 +64,11 @@ def adam_step_numba(value, grad, first, second, *scalars):
 def _update_cuda(kernel, arrays, scalars):
     """Launch an update of contiguous arrays of equal shape, one thread per weight."""
     value = arrays[0]
-    cuda.expect(**{f"array {i}": (a, value.shape) for i, a in enumerate(arrays)})
-    arguments = [*arrays, value.size, *scalars]
+    # A single number's gradient comes with one axis: making it contiguous gives it that.
+    cuda.expect(**{f"array {i}": (a, value.shape or (1,) * a.ndim) for i, a in enumerate(arrays)})
+    if not all(a.flags.c_contiguous for a in arrays):
+        raise ValueError("weights and moments are updated in place and must be contiguous")
+    arguments = [*(a.reshape(-1) for a in arrays), value.size, *scalars]
     cuda.launch("optimiser_steps", kernel, cuda.blocks(value.size, 256), 256, arguments, real=value.dtype)
 
 

@@ -239,7 +239,9 @@ def _parser():
         argument_default=argparse.SUPPRESS,  # what was not said is filled from DEFAULTS, or from the run resumed
     )
     data = parser.add_argument_group("data")
-    data.add_argument("--images", metavar="DIR", help="folder of sharp photographs (default: those of scikit-image)")
+    data.add_argument(
+        "--images", metavar="DIR", help="folder of sharp photographs, or a packed file (default: those of scikit-image)"
+    )
     data.add_argument("--shake", metavar="PATH", help="recorded hand shake: a gyroscope text file, or a folder of them")
     data.add_argument("--blur", choices=("mixed", "plain", "camera"), help="the papers' setting, a camera's, or both")
     data.add_argument("--frames", type=_frame_range, metavar="N", help="frames a burst, 14 or 2-14 (default 2-14)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
+from pathlib import Path
 
 from deconvnet.backend import resolve_device
 from deconvnet.errors import DeconvnetError
@@ -51,7 +52,7 @@ def add_run_options(parser, *, out, validation):
 
 
 def read_photographs(folder, program, *, quiet=False, **options):
-    """Photographs to learn from and to validate on: those of a folder, or the default ones.
+    """Photographs to learn from and to validate on: those of a folder or packed file, or the default ones.
 
     Parameters
     ----------
@@ -67,10 +68,13 @@ def read_photographs(folder, program, *, quiet=False, **options):
     -------
     seen, unseen : Photographs
     """
-    from deconvnet.blur.photographs import default_photographs, load_photographs, split_photographs
+    from deconvnet.blur.packed_photographs import load_packed_photographs
+    from deconvnet.blur.photographs import MIN_SIDE, default_photographs, load_photographs, split_photographs
 
     if not folder:
         return split_photographs(default_photographs())
+    if Path(folder).is_file():
+        return split_photographs(load_packed_photographs(folder, min_side=options.get("min_side", MIN_SIDE)))
     with warnings.catch_warnings():  # said below, as a line of this program
         warnings.simplefilter("ignore")
         photographs = load_photographs(folder, progress=not quiet, **options)

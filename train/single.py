@@ -272,7 +272,9 @@ def _parser():
         argument_default=argparse.SUPPRESS,  # what was not said is filled from DEFAULTS, or from the run resumed
     )
     data = parser.add_argument_group("data")
-    data.add_argument("--images", metavar="DIR", help="folder of sharp photographs (default: those of scikit-image)")
+    data.add_argument(
+        "--images", metavar="DIR", help="folder of sharp photographs, or a packed file (default: those of scikit-image)"
+    )
     data.add_argument(
         "--shake", metavar="PATH", help="recorded hand shake for half of the blurs: a gyroscope text file"
     )

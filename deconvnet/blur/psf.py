@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from deconvnet.backend import to_device
 from deconvnet.errors import DeconvnetError
 from deconvnet.kernels.counter_random import draw_keys
 from deconvnet.kernels.psf_sampling import gp_psfs, recorded_psfs
@@ -54,7 +55,7 @@ def _prepare(count, support, size, shift):
     return support, size, shift
 
 
-def sample_gp_psfs(rng, count, support, size=None, *, shift=None, time_samples=1000):
+def sample_gp_psfs(rng, count, support, size=None, *, shift=None, time_samples=1000, device="cpu"):
     """PSFs of random camera paths: the two coordinates are independent Gaussian processes.
 
     Parameters
@@ -71,6 +72,8 @@ def sample_gp_psfs(rng, count, support, size=None, *, shift=None, time_samples=1
         registered perfectly; zero by default.
     time_samples : int
         Positions along a path.
+    device : {"cpu", "cuda"}
+        Where paths are drawn and the PSFs stay; the random numbers are the same.
 
     Returns
     -------
@@ -93,7 +96,8 @@ def sample_gp_psfs(rng, count, support, size=None, *, shift=None, time_samples=1
     camera held still), and taps below 1e-4 of the light are set to zero.
     """
     support, size, shift = _prepare(count, support, size, shift)
-    return gp_psfs(draw_keys(rng, (count,)), support - 1, shift, size, time_samples)
+    arrays = (to_device(a, device) for a in (draw_keys(rng, (count,)), support - 1, shift))
+    return gp_psfs(*arrays, size, time_samples)
 
 
 def load_shake(path):
@@ -142,7 +146,7 @@ def load_shake(path):
     return Shake(np.concatenate(traces), np.cumsum([0, *map(len, traces)]))
 
 
-def sample_recorded_psfs(rng, shake, count, support, size=None, *, shift=None, time_samples=500):
+def sample_recorded_psfs(rng, shake, count, support, size=None, *, shift=None, time_samples=500, device="cpu"):
     """PSFs of recorded hand shake, each of a random moment and exposure.
 
     Parameters
@@ -150,7 +154,7 @@ def sample_recorded_psfs(rng, shake, count, support, size=None, *, shift=None, t
     rng : numpy.random.Generator
     shake : Shake
         From `load_shake`.
-    count, support, size, shift, time_samples
+    count, support, size, shift, time_samples, device
         As for `sample_gp_psfs`.
 
     Returns
@@ -185,4 +189,5 @@ def sample_recorded_psfs(rng, shake, count, support, size=None, *, shift=None, t
     view[:, 1, 1], view[:, 1, 2] = mirror, -mirror * field[0]
     orientation = np.stack([np.stack([cosine, -sine], axis=-1), np.stack([sine, cosine], axis=-1)], axis=1)
     step = duration / (time_samples - 1)
-    return recorded_psfs(shake.angles, first, step, orientation @ view, support - 1, shift, size, time_samples)
+    arrays = (shake.angles, first, step, orientation @ view, support - 1, shift)
+    return recorded_psfs(*(to_device(a, device) for a in arrays), size, time_samples)

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from deconvnet.backend import resolve_device, to_device
+from deconvnet.backend import array_module, resolve_device, to_device
 from deconvnet.blur.camera import noise_coefficients, srgb_to_linear
+from deconvnet.blur.crops import CropCutter
 from deconvnet.blur.psf import sample_gp_psfs, sample_recorded_psfs
-from deconvnet.errors import DeconvnetError
 from deconvnet.kernels.burst_synthesis import burst_synthesis
 from deconvnet.kernels.counter_random import draw_keys
-from deconvnet.kernels.crops import copy_crop_numba, gradient_shares_numba
 
 __all__ = ["BurstSettings", "BurstSynthesizer", "Bursts"]
-
-#: A crop is refused when fewer than this share of its pixels have a step of `GRADIENT_STEP` (Schuler et al. 2015).
-GRADIENT_SHARE = 0.06
-GRADIENT_STEP = 0.05
-#: Refusals after which the best crop so far is taken.
-MAX_REFUSALS = 20
 
 
 @dataclass(frozen=True)
@@ -184,29 +176,6 @@ class Bursts(NamedTuple):
     psfs: np.ndarray
 
 
-def _reduce(image, factor):
-    """Averages of ``factor × factor`` pixels, uint8."""
-    height, width = image.shape[0] // factor * factor, image.shape[1] // factor * factor
-    blocks = image[:height, :width].reshape(height // factor, factor, width // factor, factor)
-    return np.ascontiguousarray((blocks.mean(axis=(1, 3), dtype=np.float32) + 0.5).astype(np.uint8))
-
-
-class _CropSource:
-    """Photographs at one scale, with the odds that make every crop position equally likely."""
-
-    def __init__(self, images, side):
-        self.images = [np.ascontiguousarray(image) for image in images if min(image.shape) >= side]
-        positions = [(h - side + 1) * (w - side + 1) for h, w in (image.shape for image in self.images)]
-        self.cumulative = np.cumsum(positions) / max(sum(positions), 1)
-        self.side = side
-
-    def place(self, u, v, w):
-        """Photograph and top left corner for three numbers in [0, 1)."""
-        image = self.images[min(int(np.searchsorted(self.cumulative, u, side="right")), len(self.images) - 1)]
-        height, width = image.shape
-        return image, int(v * (height - self.side + 1)), int(w * (width - self.side + 1))
-
-
 class BurstSynthesizer:
     """Makes training bursts without end.
 
@@ -239,22 +208,11 @@ class BurstSynthesizer:
         images = list(getattr(photographs, "images", photographs))
         if any(image.dtype != np.uint8 or image.ndim != 2 for image in images):
             raise ValueError("photographs must be uint8 luminance images (H, W)")
-        self._sources = []
-        for scale in settings.scales:
-            factor = round(1 / scale)
-            if abs(factor * scale - 1) > 1e-6:
-                raise ValueError(f"scale {scale} is not 1/k for a whole k")
-            source = _CropSource(images if factor == 1 else [_reduce(i, factor) for i in images], self.side)
-            if source.images:
-                self._sources.append(source)
-        if not self._sources:
-            raise DeconvnetError(
-                f"none of the {len(images)} photographs is at least {self.side}×{self.side} pixels: use larger ones"
-            )
         levels = np.arange(256, dtype=np.float32) / 255
-        self._table = srgb_to_linear(levels.astype(np.float64)).astype(np.float32) if settings.linear else levels
+        table = srgb_to_linear(levels.astype(np.float64)).astype(np.float32) if settings.linear else levels
+        self._cutter = CropCutter(images, settings.scales, self.side, table)
 
-    def crops(self, rng, batch):
+    def crops(self, rng, batch, *, device="cpu"):
         """Random sharp crops that have something to see in them.
 
         Parameters
@@ -262,36 +220,17 @@ class BurstSynthesizer:
         rng : numpy.random.Generator
         batch : int
             B.
+        device : {"cpu", "cuda"}
+            Where crops are cut and stay.
 
         Returns
         -------
         float32 array, ``(B, side, side)``
-            In [0, 1]; linear light if the settings say so.
-
-        Notes
-        -----
-        Of a random photograph (more likely the larger it is), at a random place, in one of the eight rotations and
-        mirror images. Drawn anew while fewer than 6 % of the pixels have a horizontal, or fewer than 6 % a vertical
-        step of at least 0.05 (Schuler et al. 2015); after 20 refusals the best one is taken.
+            In [0, 1]; linear light if the settings say so. See `deconvnet.blur.crops.CropCutter`.
         """
-        out = np.empty((batch, self.side, self.side), np.float32)
-        sources = rng.integers(len(self._sources), size=batch)
-        transforms = rng.integers(8, size=batch)
-        places = rng.random((batch, MAX_REFUSALS, 3))
-        threshold = math.ceil(GRADIENT_STEP * 255)
-        for b in range(batch):
-            best, best_share = None, -1.0
-            for u, v, w in places[b]:
-                image, y, x = self._sources[sources[b]].place(u, v, w)
-                share = min(gradient_shares_numba(image, y, x, self.side, threshold))
-                if share > best_share:
-                    best, best_share = (image, y, x), share
-                if share >= GRADIENT_SHARE:
-                    break
-            copy_crop_numba(*best, int(transforms[b]), self._table, out[b])
-        return out
+        return self._cutter.cut(rng, batch, device=device)
 
-    def psfs(self, rng, batch, frames):
+    def psfs(self, rng, batch, frames, *, device="cpu"):
         """PSFs of a batch of bursts.
 
         Parameters
@@ -299,6 +238,8 @@ class BurstSynthesizer:
         rng : numpy.random.Generator
         batch, frames : int
             B, N.
+        device : {"cpu", "cuda"}
+            Where PSFs are drawn and stay.
 
         Returns
         -------
@@ -318,16 +259,20 @@ class BurstSynthesizer:
         recorded = np.repeat(rng.random(batch) < (s.recorded if self._shake else 0), frames)
 
         flat_support, flat_shift = 1 + extent.reshape(-1), shift.reshape(-1, 2)
-        psfs = np.empty((batch * frames, s.psf_size, s.psf_size), np.float32)
+        parts = []
         for chosen, sample in ((~recorded, sample_gp_psfs), (recorded, self._sample_recorded)):
             if chosen.any():
-                psfs[chosen] = sample(
-                    rng, int(chosen.sum()), flat_support[chosen], s.psf_size, shift=flat_shift[chosen]
-                )
+                place = np.flatnonzero(chosen)
+                shifts = flat_shift[place]
+                found = sample(rng, len(place), flat_support[place], s.psf_size, shift=shifts, device=device)
+                parts.append((to_device(place, device), found))
+        psfs = array_module(parts[0][1]).empty((batch * frames, s.psf_size, s.psf_size), dtype=np.float32)
+        for place, found in parts:
+            psfs[place] = found
         return psfs.reshape(batch, frames, s.psf_size, s.psf_size), sharp
 
-    def _sample_recorded(self, rng, count, support, size, *, shift):
-        return sample_recorded_psfs(rng, self._shake, count, support, size, shift=shift)
+    def _sample_recorded(self, rng, count, support, size, *, shift, device):
+        return sample_recorded_psfs(rng, self._shake, count, support, size, shift=shift, device=device)
 
     def batch(self, rng, batch, frames, *, device="cpu"):
         """A batch of bursts.
@@ -341,7 +286,7 @@ class BurstSynthesizer:
         frames : int
             Frames in each, N.
         device : {"cpu", "cuda", "auto"}
-            Where frames are made and stay; crops and PSFs are drawn on the CPU.
+            Where everything is made and stays.
 
         Returns
         -------
@@ -354,13 +299,13 @@ class BurstSynthesizer:
         """
         s = self.settings
         device = resolve_device(device)
-        crops = self.crops(rng, batch)
-        psfs, sharp_burst = self.psfs(rng, batch, frames)
+        crops = self.crops(rng, batch, device=device)
+        psfs, sharp_burst = self.psfs(rng, batch, frames, device=device)
         keys = draw_keys(rng, (batch, frames))
 
         exposure = np.exp(rng.uniform(*np.log(s.exposure), batch))
         exposure = np.where(rng.random(batch) < s.exposed, exposure, 1)
-        crops *= exposure[:, None, None].astype(np.float32)
+        crops *= to_device(exposure[:, None, None].astype(np.float32), device)
         gain = 1 + rng.uniform(-s.gain, s.gain, (batch, frames))
         angle = np.deg2rad(rng.uniform(-s.rotation, s.rotation, (batch, frames))) * ~sharp_burst[:, None]
         low, high = s.noise
@@ -373,7 +318,6 @@ class BurstSynthesizer:
         def per_frame(values):
             return to_device(np.repeat(values[:, None], frames, axis=1), device)
 
-        crops, psfs = to_device(crops, device), to_device(psfs, device)
         rotated = to_device(angle, device) if s.rotation else None
         made = burst_synthesis(
             crops,

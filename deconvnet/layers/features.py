@@ -1,7 +1,8 @@
 """Feature extraction (Schuler et al. 2015, Sec. 3.1.1): filters, tanh, and pixel-wise recombinations.
 
-On the CPU the filters run as Fourier tiles (`deconvnet.kernels.feature_tiles`); without training, one pass goes from
-pixels to feature images, and the many hidden images of a photograph are never in memory at once.
+Without training, one pass goes from pixels to feature images, and the many hidden images of a photograph are never in
+memory at once (`deconvnet.kernels.feature_tiles`). Training keeps them: on the CPU the filters run as Fourier tiles,
+pixel by pixel; on a GPU layer follows layer.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from deconvnet.backend import array_module
 from deconvnet.errors import DeconvnetError
 from deconvnet.kernels.feature_tiles import (
     FILTERS,
+    LARGEST_SIDE,
+    MAPS,
     conv_tiles,
     conv_tiles_backward,
     feature_tiles,
     tanh_rows,
     tanh_rows_backward,
 )
-from deconvnet.kernels.lanes import LANES
 from deconvnet.layers.base import Layer
 from deconvnet.layers.conv import Conv
 from deconvnet.layers.recombine import Recombine
@@ -71,19 +73,27 @@ class Features(Layer):
                 "use a larger image"
             )
 
+    def _fits_kernels(self):
+        """Whether the kernels have room for all filters and feature images; other widths go layer by layer."""
+        return len(self.conv.bias.value) <= FILTERS and self.images <= MAPS
+
+    def _fits_fused(self, x):
+        """Whether inference can be one pass."""
+        return self._fits_kernels() and (array_module(x) is np or self.size <= LARGEST_SIDE)
+
     def _fits_tiles(self, x):
-        """Whether the kernels for the CPU can do it; other widths, and other devices, go layer by layer."""
-        return array_module(x) is np and len(self.conv.bias.value) <= FILTERS and self.images <= LANES
+        """Whether training can run in Fourier tiles, which are for the CPU."""
+        return self._fits_kernels() and array_module(x) is np
 
     def forward(self, x, *, train=False):
         """Feature images (B, images, H − size + 1, W − size + 1) of ``x (B, channels, H, W)``."""
         self._check(x.shape)
-        if not self._fits_tiles(x):
-            return self._chain(x, train)
         filters, bias = self.conv.filters.value, self.conv.bias.value
-        if not train:
+        if not train and self._fits_fused(x):
             hidden = [(layer.weight.value, layer.bias.value) for layer in self.hidden]
             return feature_tiles(x, filters, bias, hidden, (self.out.weight.value, self.out.bias.value)), None
+        if not train or not self._fits_tiles(x):
+            return self._chain(x, train)
         pixels = conv_tiles(x, filters, bias, activate=True)
         grid = pixels.shape[:3]
         active = [pixels.reshape(-1, FILTERS)[:, : len(bias)]]  # (BHW, filters) after every tanh

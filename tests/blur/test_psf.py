@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from deconvnet.backend import array_module, to_host
 from deconvnet.blur.psf import load_shake, sample_gp_psfs, sample_recorded_psfs
 from deconvnet.errors import DeconvnetError
 
@@ -72,6 +73,18 @@ def test_psfs_do_not_depend_on_the_number_of_threads(shake, kind):
         numba.set_num_threads(threads)
         results.append(_sample(kind, np.random.default_rng(5), shake, 30, 15, 17))
     np.testing.assert_array_equal(*results)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", ["sampled", "recorded"])
+def test_psfs_drawn_on_a_gpu_are_those_of_the_cpu(shake, kind):
+    support, shift = np.linspace(1, 15, 50), np.linspace(-1, 1, 100).reshape(50, 2)
+    here, there = (
+        _sample(kind, np.random.default_rng(5), shake, 50, support, 19, shift=shift, device=device)
+        for device in ("cpu", "cuda")
+    )
+    assert array_module(there) is not np
+    np.testing.assert_allclose(to_host(there), here, rtol=0, atol=2e-5)
 
 
 def test_larger_supports_blur_more(rng):

@@ -104,25 +104,6 @@ def test_plain_draws_both_supports_of_the_papers(photographs):
     assert 0.3 < small.mean() < 0.75
 
 
-def test_flat_crops_are_refused_while_there_are_others():
-    photo = np.full((400, 60), 128, np.uint8)
-    photo[200:] = np.random.default_rng(0).integers(0, 256, (200, 60))
-    synthesizer = BurstSynthesizer([photo], BurstSettings.plain(psf_size=9, crop=33))
-    crops = synthesizer.crops(np.random.default_rng(0), 40)
-    for axis in (1, 2):
-        assert ((abs(np.diff(crops, axis=axis)) >= 0.05).mean((1, 2)) >= 0.06).all()
-    flat = BurstSynthesizer([photo[:200]], BurstSettings.plain(psf_size=9, crop=33))
-    assert (flat.crops(np.random.default_rng(0), 2) == np.float32(128 / 255)).all()  # nothing better to be had
-
-
-def test_half_size_copies_are_used_only_where_they_are_large_enough(photographs):
-    settings = replace(BurstSettings.plain(psf_size=9, crop=85), scales=(1.0, 0.5))
-    synthesizer = BurstSynthesizer(photographs, settings)
-    assert [len(source.images) for source in synthesizer._sources] == [2, 1]
-    half = synthesizer._sources[1].images[0]
-    assert abs(half[:, :].astype(float) - photographs[0].reshape(100, 2, 100, 2).mean((1, 3))).max() <= 0.5
-
-
 def test_too_small_photographs_are_refused_in_one_line():
     with pytest.raises(DeconvnetError, match="none of the 1 photographs"):
         BurstSynthesizer([np.zeros((50, 50), np.uint8)], BurstSettings.plain())

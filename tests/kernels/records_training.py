@@ -1,16 +1,21 @@
 """Records of the kernels of training: optimiser steps, convolution by unfolding."""
 
+import numpy as np
+
 from deconvnet.kernels import optimiser_steps, unfold
-from tests.kernels.record import Record
+from tests.kernels.record import SIZES, Record
+
+#: The last one is a single number, like a learned regulariser.
+STEP_SIZES = [*SIZES, ()]
 
 
 def _adam(rng, real, size):
-    arrays = [rng.standard_normal(size).astype(real) for _ in range(3)]
-    return [*arrays, rng.random(size).astype(real), 0.7, 1e-2, 0.9, 0.999, 0.1, 0.01, 1e-8]
+    arrays = [np.asarray(rng.standard_normal(size)).astype(real) for _ in range(3)]
+    return [*arrays, np.asarray(rng.random(size)).astype(real), 0.7, 1e-2, 0.9, 0.999, 0.1, 0.01, 1e-8]
 
 
 def _momentum(rng, real, size):
-    return [*(rng.standard_normal(size).astype(real) for _ in range(3)), 0.7, 1e-2, 0.9]
+    return [*(np.asarray(rng.standard_normal(size)).astype(real) for _ in range(3)), 0.7, 1e-2, 0.9]
 
 
 def block(rng, real, size):
@@ -35,6 +40,7 @@ RECORDS = [
         _adam,
         (0, 2, 3),
         optimiser_steps.adam_step_cuda,
+        sizes=STEP_SIZES,
     ),
     Record(
         "momentum_step",
@@ -44,6 +50,7 @@ RECORDS = [
         _momentum,
         (0, 2),
         optimiser_steps.momentum_step_cuda,
+        sizes=STEP_SIZES,
     ),
     Record("unfold", unfold.unfold_reference, unfold.unfold_numba, unfold.unfold, block, (), unfold.unfold_cuda),
     Record(

@@ -1,9 +1,9 @@
-"""Feature extraction in Fourier tiles equals the plain chain of layers."""
+"""Feature extraction in one pass, and in Fourier tiles, equals the plain chain of layers."""
 
 import numpy as np
 import pytest
 
-from deconvnet.backend import to_device
+from deconvnet.backend import to_device, to_host
 from deconvnet.errors import DeconvnetError
 from deconvnet.layers import features
 from deconvnet.layers.features import Features
@@ -33,6 +33,19 @@ def test_tiles_give_what_the_chain_of_layers_gives(rng, monkeypatch, size):
     assert np.allclose(layer.backward(dy, cache), dexpected, atol=1e-11)
     for name, p in layer.parameters().items():
         assert np.allclose(p.grad, grads[name], atol=1e-10), name
+
+
+@pytest.mark.parametrize(
+    ("filters", "size", "images"),
+    [(32, 6, 4), (5, 17, 16), (33, 3, 2), (4, 3, 17), (3, 67, 1)],
+    ids=["all lanes used", "many images", "too many filters", "too many images", "filters for the CPU only"],
+)
+def test_inference_gives_what_training_computes(rng, device, filters, size, images):
+    layer = Features(1, filters, size, 1, images, rng, dtype=np.float64).to(device)
+    x = to_device(rng.standard_normal((2, 1, 70, 75)), device)
+    found, cache = layer.forward(x)
+    assert cache is None
+    assert np.allclose(to_host(found), to_host(layer.forward(x, train=True)[0]), atol=1e-11)
 
 
 def test_only_the_channels_asked_for_get_a_gradient(rng):
