@@ -15,9 +15,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this is run as a file, and needs its neighbours
 
-from bench.burst_scores import make_burst, restore_burst
-from bench.panels import busiest_window, draw_panels
-from bench.report import describe_run, write_json
+from bench.scoring.burst_scores import make_burst, restore_burst
+from bench.scoring.panels import busiest_window, draw_panels
+from bench.scoring.report import describe_run, write_json
 from deconvnet.blur.psf import load_shake
 from deconvnet.errors import DeconvnetError
 from deconvnet.io import check_writable, read_image

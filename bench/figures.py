@@ -14,8 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that bench and train are found
 
-from bench.experiment import PROGRAM, Sizes
-from bench.report import describe_run, write_json
+from bench.experiments.common import PROGRAM, Sizes
+from bench.scoring.report import describe_run, write_json
 from deconvnet.errors import DeconvnetError
 from deconvnet.restore.inspect import save_figure
 from train.command import positive
@@ -27,7 +27,7 @@ OUT = "runs/figures"
 
 def experiments():
     """All experiments by name."""
-    from bench import (
+    from bench.experiments import (
         burst_figures,
         photo_figures,
         specific_training_figures,

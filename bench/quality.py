@@ -12,12 +12,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this is run as a file, and needs its neighbours
 
-from bench.protocol import load_levin
-from bench.quality_burst import score_bursts, score_real_bursts
-from bench.quality_data import SAMPLED_PSFS, blurred_photographs, burst_folders, paired_files, sharp_photographs
-from bench.quality_data import test_psfs as make_psfs
-from bench.quality_photo import score_cases, score_pairs
-from bench.report import describe_run, format_table, write_json
+from bench.scoring.burst_tables import score_bursts, score_real_bursts
+from bench.scoring.data import SAMPLED_PSFS, blurred_photographs, burst_folders, paired_files, sharp_photographs
+from bench.scoring.data import test_psfs as make_psfs
+from bench.scoring.photo_tables import score_cases, score_pairs
+from bench.scoring.protocol import load_levin
+from bench.scoring.report import describe_run, format_table, write_json
 from deconvnet.blur.psf import load_shake
 from deconvnet.errors import DeconvnetError
 from deconvnet.networks.io import load_network

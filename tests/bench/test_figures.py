@@ -8,10 +8,10 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from bench import figures
-from bench.camera_path import fragments_of_path, path_psfs, random_path
-from bench.experiment import Sizes, unseen_photographs
-from bench.stacked_baseline import Stacked, twice
-from bench.training_figures import GradientTargets
+from bench.experiments.camera_path import fragments_of_path, path_psfs, random_path
+from bench.experiments.common import Sizes, unseen_photographs
+from bench.experiments.stacked_baseline import Stacked, twice
+from bench.experiments.training_figures import GradientTargets
 from deconvnet.layers.fba import fba
 from deconvnet.layers.features import Features
 from deconvnet.networks.filter_burst import FilterBurst

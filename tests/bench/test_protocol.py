@@ -9,10 +9,10 @@ from scipy.io import savemat
 from scipy.ndimage import map_coordinates
 from scipy.signal import convolve2d
 
-from bench.burst_scores import FBA_POWERS, make_burst, restore_burst, without_sharp_frames
-from bench.panels import busiest_window, draw_panels, with_psf
-from bench.protocol import aligned_score, error_ratio, find_shift, load_levin, load_psfs, psf_error, score
-from bench.report import describe_run, format_table, write_json
+from bench.scoring.burst_scores import FBA_POWERS, make_burst, restore_burst, without_sharp_frames
+from bench.scoring.panels import busiest_window, draw_panels, with_psf
+from bench.scoring.protocol import aligned_score, error_ratio, find_shift, load_levin, load_psfs, psf_error, score
+from bench.scoring.report import describe_run, format_table, write_json
 from deconvnet.blur.convolve import convolve
 from deconvnet.errors import DeconvnetError
 

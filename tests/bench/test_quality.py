@@ -7,12 +7,12 @@ import pytest
 import skimage.data
 from scipy.io import savemat
 
-from bench.protocol import aligned_score
 from bench.quality import main
-from bench.quality_burst import grain
-from bench.quality_data import blurred_photographs, burst_folders, sharp_photographs
-from bench.quality_data import test_psfs as make_psfs
-from bench.quality_photo import fitting_psf_size
+from bench.scoring.burst_tables import grain
+from bench.scoring.data import blurred_photographs, burst_folders, sharp_photographs
+from bench.scoring.data import test_psfs as make_psfs
+from bench.scoring.photo_tables import fitting_psf_size
+from bench.scoring.protocol import aligned_score
 from deconvnet import load_model
 from deconvnet.blur.convolve import convolve
 from deconvnet.blur.photographs import Photographs, split_photographs

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from bench.burst_scores import make_burst, restore_burst, without_sharp_frames
-from bench.panels import busiest_window, draw_panels
-from bench.protocol import aligned_score
+from bench.scoring.burst_scores import make_burst, restore_burst, without_sharp_frames
+from bench.scoring.panels import busiest_window, draw_panels
+from bench.scoring.protocol import aligned_score
 from deconvnet.errors import DeconvnetError
 from deconvnet.io import list_pictures, read_image, write_image
 from deconvnet.restore.burst import deblur_burst

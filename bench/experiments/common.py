@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.panels import busiest_window
-from bench.quality_data import sharp_photographs
+from bench.scoring.data import sharp_photographs
+from bench.scoring.panels import busiest_window
 from deconvnet.io import read_image
 from deconvnet.restore.colour import luminance
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import numpy as np
 
 import deconvnet
-from bench.burst_scores import make_burst, restore_burst
-from bench.experiment import PROGRAM, Experiment, Sizes, unseen_photographs
-from bench.figure_drawing import curves, empty_figure, picture_rows
-from bench.panels import busiest_window
-from bench.trainings import looks, model_of, read_metrics, train_once
+from bench.experiments.common import PROGRAM, Experiment, Sizes, unseen_photographs
+from bench.experiments.drawing import curves, empty_figure, picture_rows
+from bench.experiments.trainings import looks, model_of, read_metrics, train_once
+from bench.scoring.burst_scores import make_burst, restore_burst
+from bench.scoring.panels import busiest_window
 from deconvnet.backend import array_module, resolve_device
 from deconvnet.blur.synthesis import BurstSettings, BurstSynthesizer
 from deconvnet.layers.fba import fba
@@ -105,7 +105,7 @@ def _synthesizers(settings, crop):
 
 
 def _task_maker(kind, surround, start=None):
-    """``make_task`` for `bench.trainings.train_once`: a fresh network, or the weights of another training."""
+    """``make_task`` for `bench.experiments.trainings.train_once`: a fresh network, or another training's weights."""
 
     def make_task(settings, device):
         if start is None:

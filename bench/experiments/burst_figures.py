@@ -8,12 +8,12 @@ from __future__ import annotations
 import numpy as np
 
 import deconvnet
-from bench.burst_scores import make_burst, restore_burst, without_sharp_frames
-from bench.camera_path import fragments_of_path, gyroscope_path, path_psfs, random_path
-from bench.experiment import Experiment, Sizes, add_noise, read_grey, unseen_photographs
-from bench.figure_drawing import curves, empty_figure, mosaic, picture_rows, psf_picture
-from bench.panels import busiest_window
-from bench.protocol import score
+from bench.experiments.camera_path import fragments_of_path, gyroscope_path, path_psfs, random_path
+from bench.experiments.common import Experiment, Sizes, add_noise, read_grey, unseen_photographs
+from bench.experiments.drawing import curves, empty_figure, mosaic, picture_rows, psf_picture
+from bench.scoring.burst_scores import make_burst, restore_burst, without_sharp_frames
+from bench.scoring.panels import busiest_window
+from bench.scoring.protocol import score
 from deconvnet.backend import resolve_device
 from deconvnet.blur.convolve import convolve
 from deconvnet.blur.filter_flow import filter_flow, patch_grid

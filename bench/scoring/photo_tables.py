@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from bench.panels import busiest_window, draw_panels, with_psf
-from bench.protocol import BORDER, aligned_score, error_ratio, psf_error
+from bench.scoring.panels import busiest_window, draw_panels, with_psf
+from bench.scoring.protocol import BORDER, aligned_score, error_ratio, psf_error
 from deconvnet.errors import DeconvnetError
 from deconvnet.io import read_image
 from deconvnet.restore.colour import luminance
@@ -119,7 +119,7 @@ def score_cases(
 
     Notes
     -----
-    All scores as `bench.protocol.aligned_score`.
+    All scores as `bench.scoring.protocol.aligned_score`.
     """
     table = []
     for case in tqdm(cases, desc="photographs", unit="case"):

@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 
 import deconvnet
-from bench.experiment import PROGRAM, Experiment, Sizes
-from bench.figure_drawing import empty_figure, number_grid, picture_rows
-from bench.panels import busiest_window, with_psf
-from bench.protocol import score
-from bench.trainings import PHOTO_TRAINING, model_of, train_photo
+from bench.experiments.common import PROGRAM, Experiment, Sizes
+from bench.experiments.drawing import empty_figure, number_grid, picture_rows
+from bench.experiments.trainings import PHOTO_TRAINING, model_of, train_photo
+from bench.scoring.panels import busiest_window, with_psf
+from bench.scoring.protocol import score
 from deconvnet.backend import resolve_device
 from deconvnet.blur.synthesis import BurstSettings, BurstSynthesizer
 from deconvnet.errors import DeconvnetError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.protocol import PhotoCase, load_psfs
+from bench.scoring.protocol import PhotoCase, load_psfs
 from deconvnet.blur.convolve import convolve
 from deconvnet.blur.photographs import Photographs, default_photographs, split_photographs
 from deconvnet.blur.psf import sample_gp_psfs, sample_recorded_psfs
@@ -95,7 +95,7 @@ def test_psfs(path, supports, shake, seed):
     Parameters
     ----------
     path : path-like or None
-        See `bench.protocol.load_psfs`.
+        See `bench.scoring.protocol.load_psfs`.
     supports : list of int
         Without a path: supports of the sampled PSFs in pixels, `SAMPLED_PSFS` of each.
     shake : Shake or None

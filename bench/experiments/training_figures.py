@@ -9,9 +9,9 @@ import re
 
 import numpy as np
 
-from bench.experiment import Experiment
-from bench.figure_drawing import curves, empty_figure
-from bench.trainings import PHOTO_TRAINING, read_metrics, train_photo
+from bench.experiments.common import Experiment
+from bench.experiments.drawing import curves, empty_figure
+from bench.experiments.trainings import PHOTO_TRAINING, read_metrics, train_photo
 from deconvnet.backend import array_module
 from deconvnet.layers.base import Layer
 from deconvnet.layers.features import Features
@@ -67,7 +67,7 @@ def compare(options, variants, title):
     ----------
     options : Namespace
     variants : dict of str to dict
-        Label to settings, as `bench.trainings.train_photo` takes them.
+        Label to settings, as `bench.experiments.trainings.train_photo` takes them.
     title : str
     """
     lines, numbers, guess = {}, {}, 0.0

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.experiment import Experiment, Sizes, add_noise, unseen_photographs
-from bench.figure_drawing import picture_rows
-from bench.photo_figures import estimated_psf, load_photo_network
-from bench.protocol import score
+from bench.experiments.common import Experiment, Sizes, add_noise, unseen_photographs
+from bench.experiments.drawing import picture_rows
+from bench.experiments.photo_figures import estimated_psf, load_photo_network
+from bench.scoring.protocol import score
 from deconvnet.blur.camera_motion import random_motion
 from deconvnet.blur.filter_flow import filter_flow
 from deconvnet.io import read_image

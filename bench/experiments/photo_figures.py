@@ -10,11 +10,11 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 import deconvnet
-from bench.experiment import Experiment, Sizes, read_grey, unseen_photographs
-from bench.figure_drawing import curves, empty_figure, mosaic, picture_rows, psf_picture
-from bench.panels import busiest_window
-from bench.protocol import BORDER, aligned_score, error_ratio, load_levin, psf_error, score
-from bench.quality_data import blurred_photographs
+from bench.experiments.common import Experiment, Sizes, read_grey, unseen_photographs
+from bench.experiments.drawing import curves, empty_figure, mosaic, picture_rows, psf_picture
+from bench.scoring.data import blurred_photographs
+from bench.scoring.panels import busiest_window
+from bench.scoring.protocol import BORDER, aligned_score, error_ratio, load_levin, psf_error, score
 from deconvnet.backend import resolve_device, to_device, to_host
 from deconvnet.blur.psf import load_shake, sample_gp_psfs, sample_recorded_psfs
 from deconvnet.errors import DeconvnetError

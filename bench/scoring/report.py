@@ -16,7 +16,7 @@ from deconvnet.errors import DeconvnetError
 
 __all__ = ["describe_run", "format_table", "write_json"]
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("numpy", "scipy", "scikit-image", "numba")
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.protocol import Score, score
+from bench.scoring.protocol import Score, score
 from deconvnet.blur.convolve import convolve
 from deconvnet.blur.psf import sample_gp_psfs, sample_recorded_psfs
 from deconvnet.restore.fba import fourier_burst_accumulation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 
-from bench.experiment import Sizes
+from bench.experiments.common import Sizes
 from deconvnet.backend import resolve_device
 from deconvnet.errors import DeconvnetError
 from train import single
