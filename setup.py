@@ -42,7 +42,12 @@ setup(
     extras_require={
         "cuda12": ["cupy-cuda12x"],
         "cuda13": ["cupy-cuda13x"],
-        "test": ["nvidia-cuda-nvrtc-cu12; sys_platform == 'linux' and platform_machine == 'x86_64'", "pytest>=7.4", "ruff>=0.5", "setuptools>=70.1"],
+        "test": [
+            "nvidia-cuda-nvrtc-cu12; sys_platform == 'linux' and platform_machine == 'x86_64'",
+            "pytest>=7.4",
+            "ruff>=0.5",
+            "setuptools>=70.1",
+        ],
         "bench": ["torch"],
     },
     entry_points={"console_scripts": ["deconvnet = deconvnet.__main__:main"]},

@@ -16,13 +16,19 @@ from numba.extending import intrinsic
 
 __all__ = [
     "LANES",
+    "Complex",
+    "Memory",
+    "Vector",
     "butterfly",
     "copy_pair",
     "copy_pair_plus",
+    "load_complex",
     "mix",
     "multiply_add",
     "multiply_conj_add",
     "rational_tanh",
+    "splat_complex",
+    "store_complex",
     "sum_of_products",
 ]
 
@@ -31,27 +37,27 @@ LANES = 16
 _CONTRACT = ("contract",)  # a product and a sum may become one fused operation: the same one every time
 
 
-class _Vector:
+class Vector:
     """A value of the code that is being generated, with arithmetic."""
 
     def __init__(self, builder, value):
         self.builder, self.value = builder, value
 
     def __add__(self, other):
-        return _Vector(self.builder, self.builder.fadd(self.value, other.value, flags=_CONTRACT))
+        return Vector(self.builder, self.builder.fadd(self.value, other.value, flags=_CONTRACT))
 
     def __sub__(self, other):
-        return _Vector(self.builder, self.builder.fsub(self.value, other.value, flags=_CONTRACT))
+        return Vector(self.builder, self.builder.fsub(self.value, other.value, flags=_CONTRACT))
 
     def __mul__(self, other):
-        return _Vector(self.builder, self.builder.fmul(self.value, other.value, flags=_CONTRACT))
+        return Vector(self.builder, self.builder.fmul(self.value, other.value, flags=_CONTRACT))
 
     def __truediv__(self, other):
-        return _Vector(self.builder, self.builder.fdiv(self.value, other.value))
+        return Vector(self.builder, self.builder.fdiv(self.value, other.value))
 
     def constant(self, number):
         """The number in all lanes."""
-        return _Vector(self.builder, ir.Constant(self.value.type, [number] * LANES))
+        return Vector(self.builder, ir.Constant(self.value.type, [number] * LANES))
 
     def scaled(self, factor):
         """Times a constant."""
@@ -63,11 +69,11 @@ class _Vector:
         for limit, beyond in ((bound, ">"), (-bound, "<")):
             edge = self.constant(limit).value
             outside = self.builder.fcmp_ordered(beyond, value.value, edge)
-            value = _Vector(self.builder, self.builder.select(outside, edge, value.value))
+            value = Vector(self.builder, self.builder.select(outside, edge, value.value))
         return value
 
 
-class _Memory:
+class Memory:
     """A flat array of the caller, read and written in vectors."""
 
     def __init__(self, context, builder, kind, array):
@@ -85,7 +91,7 @@ class _Memory:
         """Vector at ``start + offset``."""
         loaded = self.builder.load(self._place(start, offset, self.vector))
         loaded.align = self.itemsize
-        return _Vector(self.builder, loaded)
+        return Vector(self.builder, loaded)
 
     def splat(self, start, offset=0):
         """The single number at ``start + offset`` in all lanes."""
@@ -93,31 +99,31 @@ class _Memory:
         first = ir.Constant(ir.IntType(32), 0)
         single = self.builder.insert_element(ir.Constant(self.vector, ir.Undefined), number, first)
         zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-        return _Vector(self.builder, self.builder.shuffle_vector(single, single, zeros))
+        return Vector(self.builder, self.builder.shuffle_vector(single, single, zeros))
 
     def store(self, vector, start, offset=0):
         stored = self.builder.store(vector.value, self._place(start, offset, self.vector))
         stored.align = self.itemsize
 
 
-class _Complex:
+class Complex:
     """Real and imaginary vectors."""
 
     def __init__(self, re, im):
         self.re, self.im = re, im
 
     def __add__(self, other):
-        return _Complex(self.re + other.re, self.im + other.im)
+        return Complex(self.re + other.re, self.im + other.im)
 
     def __sub__(self, other):
-        return _Complex(self.re - other.re, self.im - other.im)
+        return Complex(self.re - other.re, self.im - other.im)
 
     def __mul__(self, other):
-        return _Complex(self.re * other.re - self.im * other.im, self.re * other.im + self.im * other.re)
+        return Complex(self.re * other.re - self.im * other.im, self.re * other.im + self.im * other.re)
 
     def conj_times(self, other):
         """``conj(self) · other``."""
-        return _Complex(self.re * other.re + self.im * other.im, self.re * other.im - self.im * other.re)
+        return Complex(self.re * other.re + self.im * other.im, self.re * other.im - self.im * other.re)
 
     def rotated(self, turn):
         """Times the constant exp(2πi · turn); quarter and eighth turns cost less than a product."""
@@ -125,31 +131,33 @@ class _Complex:
         if quarter == 0:
             return self
         if quarter == 2:
-            return _Complex(self.re.scaled(-1.0), self.im.scaled(-1.0))
+            return Complex(self.re.scaled(-1.0), self.im.scaled(-1.0))
         if quarter in (1, 3):
             sign = 1.0 if quarter == 1 else -1.0
-            return _Complex(self.im.scaled(-sign), self.re.scaled(sign))
+            return Complex(self.im.scaled(-sign), self.re.scaled(sign))
         factor = cmath.exp(2j * cmath.pi * turn)
         if abs(abs(factor.real) - abs(factor.imag)) < 1e-12:
             re = self.re.scaled(factor.real / abs(factor.real)) - self.im.scaled(factor.imag / abs(factor.imag))
             im = self.re.scaled(factor.imag / abs(factor.imag)) + self.im.scaled(factor.real / abs(factor.real))
-            return _Complex(re.scaled(abs(factor.real)), im.scaled(abs(factor.real)))
-        return _Complex(
+            return Complex(re.scaled(abs(factor.real)), im.scaled(abs(factor.real)))
+        return Complex(
             self.re.scaled(factor.real) - self.im.scaled(factor.imag),
             self.re.scaled(factor.imag) + self.im.scaled(factor.real),
         )
 
 
-def _load_complex(memory, start, offset=0):
-    return _Complex(memory.load(start, offset), memory.load(start, offset + LANES))
+def load_complex(memory, start, offset=0):
+    """Sixteen complex numbers: their real parts, and their imaginary parts behind them."""
+    return Complex(memory.load(start, offset), memory.load(start, offset + LANES))
 
 
-def _splat_complex(memory, start, offset=0, apart=LANES):
+def splat_complex(memory, start, offset=0, apart=LANES):
     """One complex number in all lanes, its imaginary part ``apart`` behind the real one."""
-    return _Complex(memory.splat(start, offset), memory.splat(start, offset + apart))
+    return Complex(memory.splat(start, offset), memory.splat(start, offset + apart))
 
 
-def _store_complex(memory, value, start, offset=0):
+def store_complex(memory, value, start, offset=0):
+    """Inverse of `load_complex`."""
     memory.store(value.re, start, offset)
     memory.store(value.im, start, offset + LANES)
 
@@ -167,21 +175,21 @@ def _butterfly(radix, inverse, twisted):
     @intrinsic
     def emitted(typing_context, data, start, step, factors, place):
         def codegen(context, builder, signature, arguments):
-            line = _Memory(context, builder, data, arguments[0])
-            table = _Memory(context, builder, factors, arguments[3])
+            line = Memory(context, builder, data, arguments[0])
+            table = Memory(context, builder, factors, arguments[3])
             begin, stride, at = arguments[1], arguments[2], arguments[4]
             places = [begin]
             for _ in range(radix - 1):
                 places.append(builder.add(places[-1], stride))
-            values = [_load_complex(line, p) for p in places]
-            turns = [None] + [_splat_complex(table, at, 2 * i, apart=1) if twisted else None for i in range(radix - 1)]
+            values = [load_complex(line, p) for p in places]
+            turns = [None] + [splat_complex(table, at, 2 * i, apart=1) if twisted else None for i in range(radix - 1)]
             if inverse:
                 values = [v if t is None else t.conj_times(v) for v, t in zip(values, turns)]
             values = _dft(values, 1 if inverse else -1)
             if not inverse:
                 values = [v if t is None else t * v for v, t in zip(values, turns)]
             for value, p in zip(values, places):
-                _store_complex(line, value, p)
+                store_complex(line, value, p)
             return context.get_dummy_value()
 
         integers = (types.intp,) * 2
@@ -206,8 +214,8 @@ def copy_pair(typing_context, source, s, out, o):
     """``out[o] = source[s]``, two vectors."""
 
     def codegen(context, builder, signature, arguments):
-        a, c = (_Memory(context, builder, k, x) for k, x in zip((source, out), arguments[::2]))
-        _store_complex(c, _load_complex(a, arguments[1]), arguments[3])
+        a, c = (Memory(context, builder, k, x) for k, x in zip((source, out), arguments[::2]))
+        store_complex(c, load_complex(a, arguments[1]), arguments[3])
         return context.get_dummy_value()
 
     return types.void(source, types.intp, out, types.intp), codegen
@@ -218,9 +226,9 @@ def copy_pair_plus(typing_context, source, s, more, m, out, o):
     """``out[o] = source[s] + more[m]``, two vectors."""
 
     def codegen(context, builder, signature, arguments):
-        a, b, c = (_Memory(context, builder, k, x) for k, x in zip((source, more, out), arguments[::2]))
+        a, b, c = (Memory(context, builder, k, x) for k, x in zip((source, more, out), arguments[::2]))
         s, m, o = arguments[1::2]
-        _store_complex(c, _load_complex(a, s) + _load_complex(b, m), o)
+        store_complex(c, load_complex(a, s) + load_complex(b, m), o)
         return context.get_dummy_value()
 
     return types.void(source, types.intp, more, types.intp, out, types.intp), codegen
@@ -230,11 +238,11 @@ def _multiply_add(conjugate):
     @intrinsic
     def emitted(typing_context, scalars, s, vectors, v, out, o):
         def codegen(context, builder, signature, arguments):
-            a, b, c = (_Memory(context, builder, k, x) for k, x in zip((scalars, vectors, out), arguments[::2]))
+            a, b, c = (Memory(context, builder, k, x) for k, x in zip((scalars, vectors, out), arguments[::2]))
             s, v, o = arguments[1::2]
-            factor, vector = _splat_complex(a, s), _load_complex(b, v)
+            factor, vector = splat_complex(a, s), load_complex(b, v)
             product = factor.conj_times(vector) if conjugate else factor * vector
-            _store_complex(c, _load_complex(c, o) + product, o)
+            store_complex(c, load_complex(c, o) + product, o)
             return context.get_dummy_value()
 
         return types.void(scalars, types.intp, vectors, types.intp, out, types.intp), codegen
@@ -252,9 +260,9 @@ def sum_of_products(typing_context, first, f, second, s, out, o):
     """``out[o] = Σ conj(first[f]) · second[s]`` over the lanes of two complex vectors; into one lane, ``o``."""
 
     def codegen(context, builder, signature, arguments):
-        a, b, c = (_Memory(context, builder, k, x) for k, x in zip((first, second, out), arguments[::2]))
+        a, b, c = (Memory(context, builder, k, x) for k, x in zip((first, second, out), arguments[::2]))
         f, s, o = arguments[1::2]
-        product = _load_complex(a, f).conj_times(_load_complex(b, s))
+        product = load_complex(a, f).conj_times(load_complex(b, s))
         for i, part in enumerate((product.re, product.im)):
             total, width = part.value, LANES
             while width > 1:  # halves are added until one number is left: the same order on every processor
@@ -292,7 +300,7 @@ def rational_tanh(typing_context, data, start):
     """Hyperbolic tangent of the vector at ``data[start]``, in place, as exact as float32 is (to 3e-7)."""
 
     def codegen(context, builder, signature, arguments):
-        memory = _Memory(context, builder, data, arguments[0])
+        memory = Memory(context, builder, data, arguments[0])
         x = memory.load(arguments[1]).clamped(_TANH_BOUND)
         square = x * x
         sums = []
@@ -312,7 +320,7 @@ def _mix(pixels, vectors, inputs=2 * LANES):
     def emitted(typing_context, source, s, weights, w, bias, b, out, o):
         def codegen(context, builder, signature, arguments):
             kinds = (source, weights, bias, out)
-            a, m, c, y = (_Memory(context, builder, k, x) for k, x in zip(kinds, arguments[::2]))
+            a, m, c, y = (Memory(context, builder, k, x) for k, x in zip(kinds, arguments[::2]))
             s, w, b, o = arguments[1::2]
             sums = [[c.load(b, LANES * v) for v in range(vectors)] for _ in range(pixels)]
             for i in range(inputs):

@@ -16,7 +16,14 @@ from bench.timing.measure import check_equal, fastest_form, interleaved, timed
 from bench.timing.photo import photograph
 from bench.timing.table import Column, Table
 from deconvnet.backend import array_module, irfft2, rfft2
-from deconvnet.kernels import burst_synthesis, counter_random, optimiser_steps, psf_sampling, relative_spectra
+from deconvnet.kernels import (
+    burst_synthesis,
+    counter_random,
+    optimiser_steps,
+    overlap_add,
+    psf_sampling,
+    relative_spectra,
+)
 from deconvnet.kernels.feature_tiles import conv_tiles_backward
 from deconvnet.kernels.quotient import quotient_spectrum_reference
 from deconvnet.layers.bands import bands
@@ -26,7 +33,7 @@ from deconvnet.layers.features import Features
 from deconvnet.layers.quotient import quotient
 from deconvnet.layers.spectral_filter import FILTER_REALS, filter_spectrum, identity_filter, spectral_filter
 from deconvnet.layers.window import hann_window
-from deconvnet.restore.patches import overlap_add
+from deconvnet.restore.patches import window_sum
 
 __all__ = ["KERNELS", "Calls", "Kernel", "kernel_table"]
 
@@ -153,15 +160,22 @@ def _overlap_add(rng, size, device):
     patches = rng.random((rows, columns, side, side), dtype=np.float32)
     window = hann_window(side).astype(np.float32)
     shape = (rows - 1) * stride + side, (columns - 1) * stride + side
-    lefts = stride * np.arange(columns)
+    profile = np.sqrt(np.diag(hann_window(side)))
+    sums = [window_sum(stride * np.arange(count), profile, length) for count, length in zip(size, shape)]
+    weight = device.array(np.outer(*sums).astype(np.float32))
+    there, window_there = device.array(patches), device.array(window)
 
-    def ours():
-        total, weight = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    def by(add):
+        total = device.array(np.zeros(shape, np.float32))
         for i in range(rows):
-            overlap_add(total, weight, patches[i], np.full(columns, stride * i), lefts, window)
+            add(total, there[i], window_there, stride * i, 0, stride)
         return total / weight
 
-    return Calls(ours, None, ("overlap_add", patches, window, stride))
+    return Calls(
+        lambda: by(overlap_add.overlap_add),
+        lambda: by(overlap_add.overlap_add_reference),
+        ("overlap_add", patches, window, stride),
+    )
 
 
 def _fba(rng, size, device):

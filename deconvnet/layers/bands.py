@@ -21,12 +21,24 @@ noise of variance v in each band.
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
 from deconvnet.backend import array_module
 from deconvnet.errors import DeconvnetError
+from deconvnet.kernels.band_transform import (
+    BAND_SIZES,
+    BAND_SLICES,
+    COLUMNS,
+    DC,
+    PATCH,
+    TOTAL,
+    WINDOWS,
+    band_parts,
+    band_transform,
+    centred_window,
+    dft_factors,
+    kept_coefficients,
+)
 from deconvnet.layers.base import Layer
 
 __all__ = [
@@ -39,55 +51,6 @@ __all__ = [
     "bands_backward",
     "fit_whitening",
 ]
-
-PATCH = 65  # side of the patches, pixels
-REACH = 8  # largest |z| kept
-LOW = 4  # largest |z| of the low-pass band
-BAND_SIZES = {"b4": 81, "b3": 208, "b2": 208, "b1": 208}
-TOTAL = sum(BAND_SIZES.values())
-_ENDS = np.cumsum(list(BAND_SIZES.values())).tolist()
-BAND_SLICES = {name: slice(end - size, end) for (name, size), end in zip(BAND_SIZES.items(), _ENDS)}
-
-_COLUMNS = REACH + 1  # z_x = 0..8
-_DC = REACH * _COLUMNS  # index of z = 0 in the flattened (z_y, z_x) grid
-_WINDOWS = {65: ("b4", "b3"), 33: ("b2",), 17: ("b1",)}
-
-
-@functools.cache
-def _kept(name):
-    """Indices of a band's coefficients, the DC left out, in the flattened grid z_y = −8..8, z_x = 0..8."""
-    z_y, z_x = np.mgrid[-REACH : REACH + 1, 0:_COLUMNS]
-    size = np.maximum(abs(z_y), z_x)
-    one_of_pair = (z_x > 0) | (z_y > 0)
-    wanted = size <= LOW if name == "b4" else size > LOW
-    return np.flatnonzero(one_of_pair & wanted)
-
-
-@functools.cache
-def _dft_factors(side, dtype):
-    """Left factor (17, side) and right factor (side, 9) of the pruned DFT, the right one with √2/side."""
-    pixel = np.arange(side)
-    left = np.exp(-2j * np.pi * np.outer(np.arange(-REACH, REACH + 1), pixel) / side)
-    right = np.exp(-2j * np.pi * np.outer(pixel, np.arange(_COLUMNS)) / side) * (np.sqrt(2) / side)
-    return left.astype(dtype), right.astype(dtype)
-
-
-def _factors_like(xp, real, side):
-    left, right = _dft_factors(side, np.result_type(real.dtype, np.complex64))
-    return xp.asarray(left), xp.asarray(right.view(real.dtype))  # the right one as reals (side, 18)
-
-
-def _parts(name):
-    """Slices of a band's real and of its imaginary parts in the row of 705."""
-    band = BAND_SLICES[name]
-    start = band.start + (name == "b4")
-    middle = (start + band.stop) // 2
-    return slice(start, middle), slice(middle, band.stop)
-
-
-def _window(side):
-    start = (PATCH - side) // 2
-    return slice(start, start + side)
 
 
 def bands(patches):
@@ -107,31 +70,13 @@ def bands(patches):
     ------
     DeconvnetError
         If the patches are not 65×65.
-
-    Notes
-    -----
-    Only the wanted coefficients are computed, as two small matrix products per window: the rows' DFT for
-    z_x = 0..8, then the columns' DFT for z_y = −8..8.
     """
     if patches.shape[-2:] != (PATCH, PATCH):
         raise DeconvnetError(
             f"patches are {patches.shape[-2]}×{patches.shape[-1]}: frequency bands want {PATCH}×{PATCH}"
         )
-    xp = array_module(patches)
-    centred = patches.reshape(-1, PATCH, PATCH) - patches.dtype.type(0.5)
-    out = xp.empty((centred.shape[0], TOTAL), dtype=patches.dtype)
-    for side, names in _WINDOWS.items():
-        left, right = _factors_like(xp, patches, side)
-        window = centred[:, _window(side), _window(side)].reshape(-1, side)
-        half = (window @ right).view(left.dtype).reshape(-1, side, _COLUMNS)
-        grid = xp.matmul(left, half).reshape(-1, left.shape[0] * _COLUMNS)
-        for name in names:
-            coefficients = grid[:, xp.asarray(_kept(name))]
-            real, imaginary = _parts(name)
-            out[:, real], out[:, imaginary] = coefficients.real, coefficients.imag
-            if name == "b4":
-                out[:, 0] = grid[:, _DC].real * 0.5**0.5
-    return out.reshape(*patches.shape[:-2], TOTAL)
+    flat = patches.reshape(-1, *patches.shape[-3:]) if patches.ndim > 3 else patches.reshape(1, -1, PATCH, PATCH)
+    return band_transform(flat).reshape(*patches.shape[:-2], TOTAL)
 
 
 def bands_backward(dbands):
@@ -139,17 +84,17 @@ def bands_backward(dbands):
     xp = array_module(dbands)
     rows = dbands.reshape(-1, TOTAL)
     dpatches = xp.zeros((rows.shape[0], PATCH, PATCH), dtype=dbands.dtype)
-    for side, names in _WINDOWS.items():
-        left, right = _factors_like(xp, dbands, side)
-        dgrid = xp.zeros((rows.shape[0], left.shape[0] * _COLUMNS), dtype=left.dtype)
+    for side, names in WINDOWS.items():
+        left, right = (xp.asarray(factor) for factor in dft_factors(side, np.result_type(dbands.dtype, np.complex64)))
+        dgrid = xp.zeros((rows.shape[0], left.shape[0] * COLUMNS), dtype=left.dtype)
         for name in names:
-            real, imaginary = _parts(name)
-            dgrid[:, xp.asarray(_kept(name))] = rows[:, real] + 1j * rows[:, imaginary]
+            real, imaginary = band_parts(name)
+            dgrid[:, xp.asarray(kept_coefficients(name))] = rows[:, real] + 1j * rows[:, imaginary]
             if name == "b4":
-                dgrid[:, _DC] = rows[:, 0] * 0.5**0.5
-        dhalf = xp.matmul(left.conj().T, dgrid.reshape(-1, left.shape[0], _COLUMNS))
-        dwindow = dhalf.view(dbands.dtype).reshape(-1, 2 * _COLUMNS) @ right.T
-        dpatches[:, _window(side), _window(side)] += dwindow.reshape(-1, side, side)
+                dgrid[:, DC] = rows[:, 0] * 0.5**0.5
+        dhalf = xp.matmul(left.conj().T, dgrid.reshape(-1, left.shape[0], COLUMNS))
+        dwindow = dhalf.view(dbands.dtype).reshape(-1, 2 * COLUMNS) @ right.view(dbands.dtype).T
+        dpatches[:, centred_window(side), centred_window(side)] += dwindow.reshape(-1, side, side)
     return dpatches.reshape(*dbands.shape[:-1], PATCH, PATCH)
 
 

@@ -54,8 +54,8 @@ def burst_dense(x, own, pooled, bias):
     The mean row is multiplied once per burst, not once per frame, so the layer costs little more
     than `dense`.
     """
-    y = dense(x, own, bias)
-    y += (x.mean(axis=1) @ pooled)[:, None, :]
+    y = (x.reshape(-1, x.shape[-1]) @ own).reshape(*x.shape[:-1], own.shape[1])
+    y += (x.mean(axis=1) @ pooled + bias)[:, None, :]
     return y
 
 

@@ -7,76 +7,16 @@ log powers tell what the ratio cannot: how far the spectra fall below those of s
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
 from deconvnet.backend import array_module
 from deconvnet.kernels.relative_spectra import relative_spectra
+from deconvnet.kernels.window_spectra import half_plane, window_spectra
 from deconvnet.layers.base import Layer
 from deconvnet.layers.psf import psf_spectrum, psf_spectrum_backward
 from deconvnet.layers.window import hann_window
 
-__all__ = ["PsfConsistency", "RelativeSpectra", "psf_consistency", "psf_consistency_backward", "windowed_spectra"]
-
-
-@functools.cache
-def _windowed_dft(window, reach, dtype):
-    """1-D Hann-windowed DFT factors: rows (window, reach+1) for z ≥ 0, columns (2·reach+1, window)."""
-    profile = np.sqrt(np.diag(hann_window(window)))
-    place = np.arange(window)
-    rows = profile[:, None] * np.exp(-2j * np.pi * np.outer(place, np.arange(reach + 1)) / window)
-    columns = profile * np.exp(-2j * np.pi * np.outer(np.arange(-reach, reach + 1), place) / window)
-    return rows.astype(dtype), columns.astype(dtype)
-
-
-@functools.cache
-def _half_plane(reach):
-    """Flat indices into the (2·reach+1, reach+1) grid of one of each conjugate pair, without DC."""
-    zy, zx = np.mgrid[-reach : reach + 1, 0 : reach + 1]
-    return np.flatnonzero(((zx > 0) | (zy > 0)).ravel())
-
-
-def windowed_spectra(x, window, steps, reach):
-    """Low-frequency spectra of Hann windows on a grid of places in each image.
-
-    Parameters
-    ----------
-    x : real array (..., S, S)
-        Images whose mean has been removed.
-    window : int
-        Side of a window.
-    steps : sequence of int
-        Row and column offsets of the windows (all pairs are taken).
-    reach : int
-        Frequencies ``max(|z_y|, |z_x|) <= reach`` are kept.
-
-    Returns
-    -------
-    complex array (..., len(steps)², F)
-        One of each conjugate pair, without DC: ``F = 2·reach·(reach + 1)``.
-
-    Notes
-    -----
-    Pruned DFTs as small matrix products: rows first (shared by all windows in the same columns),
-    then columns; far fewer operations than the full FFT of each window.
-    """
-    xp = array_module(x)
-    dtype = np.complex64 if x.dtype == np.float32 else np.complex128
-    rows, columns = (xp.asarray(a) for a in _windowed_dft(window, reach, dtype))
-    side, count, width = x.shape[-1], len(steps), reach + 1
-    # Row factors of all column offsets side by side: one real product on interleaved parts.
-    factor = xp.zeros((side, count, width), dtype=dtype)
-    for i, step in enumerate(steps):
-        factor[step : step + window, i] = rows
-    flat = factor.reshape(side, -1).view(x.dtype)
-    by_rows = (x.reshape(-1, side) @ flat).view(dtype).reshape(-1, side, count * width)
-    spectra = xp.empty((by_rows.shape[0], count, count, 2 * reach + 1, width), dtype=dtype)
-    for i, step in enumerate(steps):
-        part = xp.matmul(columns, by_rows[:, step : step + window])  # (images, 2·reach+1, count·width)
-        spectra[:, i] = part.reshape(-1, 2 * reach + 1, count, width).transpose(0, 2, 1, 3)
-    spectra = spectra.reshape(-1, count * count, (2 * reach + 1) * width)
-    return spectra[..., xp.asarray(_half_plane(reach))].reshape(*x.shape[:-2], count * count, -1)
+__all__ = ["PsfConsistency", "RelativeSpectra", "psf_consistency", "psf_consistency_backward"]
 
 
 class RelativeSpectra(Layer):
@@ -85,7 +25,7 @@ class RelativeSpectra(Layer):
     Parameters
     ----------
     window : int
-        Side of a window in pixels.
+        Side of a window in pixels, odd. Windows are 2-D Hann windows.
     steps : sequence of int
         Offsets of the windows in the surround, in both directions.
     reach : int
@@ -115,8 +55,8 @@ class RelativeSpectra(Layer):
         return 4 * self.frequencies
 
     def _raw(self, frames):
-        centred = frames - frames.mean(axis=(-2, -1), keepdims=True)
-        spectra = windowed_spectra(centred, self.window, self.steps, self.reach)
+        profile = tuple(np.sqrt(np.diag(hann_window(self.window))).tolist())
+        spectra = window_spectra(frames, profile, self.steps, self.reach)
         return relative_spectra(spectra, self.relative_floor, self.absolute_floor, self.bound)
 
     def fit(self, frames):
@@ -163,7 +103,7 @@ def psf_consistency(psfs, ratio, grid, reach):
     xp = array_module(psfs)
     rows, columns = tuple(range(-reach, reach + 1)), tuple(range(reach + 1))
     otf = psf_spectrum(psfs, (grid, grid), rows, columns).reshape(*psfs.shape[:2], -1)
-    otf = otf[..., xp.asarray(_half_plane(reach))]
+    otf = otf[..., xp.asarray(half_plane(reach))]
     error = ratio * otf.mean(axis=1, keepdims=True) - otf
     return xp.concatenate([error.real, error.imag], axis=-1)
 
@@ -176,7 +116,7 @@ def psf_consistency_backward(derror, side, ratio, grid, reach):
     dotf = (ratio.conj() * dcomplex).mean(axis=1, keepdims=True) - dcomplex
     rows, columns = tuple(range(-reach, reach + 1)), tuple(range(reach + 1))
     full = xp.zeros((*ratio.shape[:2], len(rows) * len(columns)), dtype=dotf.dtype)
-    full[..., xp.asarray(_half_plane(reach))] = dotf
+    full[..., xp.asarray(half_plane(reach))] = dotf
     return psf_spectrum_backward(full.reshape(*ratio.shape[:2], len(rows), -1), side, (grid, grid), rows, columns)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from deconvnet.backend import array_module, irfft2, irfft2_backward, rfft2, rfft2_backward
 from deconvnet.errors import DeconvnetError
+from deconvnet.kernels import patch_filter
 from deconvnet.layers.base import Layer
 
 __all__ = [
@@ -44,6 +45,16 @@ def identity_filter(dtype=np.float32):
     return reals
 
 
+def _check_filters(filters):
+    if filters.shape[-1] != FILTER_REALS:
+        raise DeconvnetError(f"a filter has {FILTER_REALS} reals and this one {filters.shape[-1]}")
+
+
+def _check_patches(patches):
+    if patches.shape[-2:] != (PATCH, PATCH):
+        raise DeconvnetError(f"patches are {patches.shape[-2]}×{patches.shape[-1]}: the filter wants {PATCH}×{PATCH}")
+
+
 def filter_spectrum(filters):
     """Half spectrum of filters that are given by their independent coefficients.
 
@@ -57,18 +68,8 @@ def filter_spectrum(filters):
     complex array (..., 65, 33)
         DC 1, conjugate-symmetric in the column z_x = 0: the spectrum of a real filter.
     """
-    xp = array_module(filters)
-    if filters.shape[-1] != FILTER_REALS:
-        raise DeconvnetError(f"a filter has {FILTER_REALS} reals and this one {filters.shape[-1]}")
-    leading = filters.shape[:-1]
-    coefficients = xp.ascontiguousarray(filters).view(np.result_type(filters.dtype, np.complex64))
-    filter_hat = xp.empty((*leading, PATCH, HALF + 1), dtype=coefficients.dtype)
-    filter_hat[..., 1:] = coefficients[..., :_INTERIOR].reshape(*leading, PATCH, HALF)
-    column = coefficients[..., _INTERIOR:]
-    filter_hat[..., 0, 0] = 1
-    filter_hat[..., 1 : HALF + 1, 0] = column
-    filter_hat[..., HALF + 1 :, 0] = column[..., ::-1].conj()
-    return filter_hat
+    _check_filters(filters)
+    return patch_filter.filter_spectrum(filters, PATCH)
 
 
 def filter_spectrum_backward(dfilter_hat):
@@ -108,8 +109,7 @@ def spectral_filter(filters, patches):
     Backward, with G the gradient of the filtered spectrum: ``ΔH = G · conj(F patch)``, and
     ``Δpatch`` is the adjoint DFT of ``G · conj(H)``.
     """
-    if patches.shape[-2:] != (PATCH, PATCH):
-        raise DeconvnetError(f"patches are {patches.shape[-2]}×{patches.shape[-1]}: the filter wants {PATCH}×{PATCH}")
+    _check_patches(patches)
     filter_hat, patch_hat = filter_spectrum(filters), rfft2(patches)
     filtered = irfft2(filter_hat * patch_hat, (PATCH, PATCH))
     centres = array_module(filtered).ascontiguousarray(filtered[..., _MIDDLE, _MIDDLE])
@@ -130,8 +130,15 @@ class SpectralFilter(Layer):
     """`spectral_filter` as a layer; it has no parameters."""
 
     def forward(self, filters, patches, *, train=False):
-        centres, cache = spectral_filter(filters, patches)
-        return centres, (cache if train else None)
+        """`spectral_filter`; nothing is kept unless training."""
+        if train:
+            return spectral_filter(filters, patches)
+        _check_filters(filters)
+        _check_patches(patches)
+        if patches.ndim != 4:
+            flat = self.forward(filters.reshape(1, -1, FILTER_REALS), patches.reshape(1, -1, PATCH, PATCH))[0]
+            return flat.reshape(*patches.shape[:-2], CENTRE, CENTRE), None
+        return patch_filter.patch_filter(filters, patches, CENTRE), None
 
     def backward(self, dcentres, cache, *, need_dpatches=True):
         return spectral_filter_backward(dcentres, cache, need_dpatches=need_dpatches)

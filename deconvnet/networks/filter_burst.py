@@ -143,9 +143,10 @@ class FilterBurst(Layer):
     def _merge(self, layer, x, kept):
         """Dense layer and ReLU; what its backward needs is put at the end of ``kept`` unless that is None."""
         before, cache = layer.forward(x, train=kept is not None)
+        if kept is None:
+            return array_module(before).maximum(before, 0, out=before)
         y = relu(before)
-        if kept is not None:
-            kept.append((cache, y))
+        kept.append((cache, y))
         return y
 
     def predict_filters(self, frames, *, train=False):
@@ -201,9 +202,7 @@ class FilterBurst(Layer):
         frames = self.prepare_frames(frames)
         batch, count = frames.shape[:2]
         filters, filters_cache = self.predict_filters(frames, train=train)
-        patches = frames.reshape(-1, self.patch, self.patch)
-        centres, filter_cache = self.filter.forward(filters, patches, train=train)
-        stack = centres.reshape(batch, count, self.centre, self.centre)
+        stack, filter_cache = self.filter.forward(filters.reshape(batch, count, -1), frames, train=train)
         prediction, fusion_cache = self.fusion.forward(stack, train=train, sigma=sigma)
         return prediction, ((filters_cache, filter_cache, fusion_cache) if train else None)
 
@@ -232,9 +231,8 @@ class FilterBurst(Layer):
         (across, kept, output_cache), filter_cache, fusion_cache = cache
         dstack = self.fusion.backward(dprediction, fusion_cache)
         batch, count = dstack.shape[:2]
-        dcentres = dstack.reshape(-1, self.centre, self.centre)
-        dfilters, _ = self.filter.backward(dcentres, filter_cache, need_dpatches=False)
-        dhidden = self.output.backward(dfilters, output_cache)
+        dfilters, _ = self.filter.backward(dstack, filter_cache, need_dpatches=False)
+        dhidden = self.output.backward(dfilters.reshape(batch * count, -1), output_cache)
         kept = list(kept)
 
         def unmerge(layer, dy):

@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deconvnet.backend import array_module, irfft2, irfft2_backward, rfft2
+from deconvnet.backend import array_module, irfft2, irfft2_backward
+from deconvnet.kernels.patch_quotient import patch_quotient
+from deconvnet.kernels.patch_spectra import patch_spectra
 from deconvnet.kernels.quotient import quotient_spectrum, quotient_spectrum_backward
 from deconvnet.layers.base import Layer, Parameter
 from deconvnet.layers.dense import BurstDense, Dense
@@ -187,7 +189,7 @@ class QuotientBurst(Layer):
             h_r above.
         caches : tuple or None
         """
-        frames_hat, _ = self._spectra(self._central(surrounds, self.patch))
+        frames_hat, _ = patch_spectra(self._central(surrounds, self.patch), self._fade)
         return self._estimate(surrounds, frames_hat, train)
 
     def _estimate(self, surrounds, frames_hat, train):
@@ -231,21 +233,21 @@ class QuotientBurst(Layer):
         both = xp.stack([own, mean.real**2 + mean.imag**2], axis=1) @ basis.T
         return 0.25 * xp.log(both.reshape(len(frames_hat), -1) + 1e-2)  # of order one for photographs
 
-    def _spectra(self, patches):
-        """Spectra (B, N, F) of the patches without their mean and faded at the borders, and the mean (B, 1, 1)."""
-        xp = array_module(patches)
-        batch, frames, side, _ = patches.shape
-        mean = patches.mean(axis=(-2, -1), keepdims=True)
-        window = xp.asarray(border_fade(side, self.fade).astype(patches.dtype))
-        return rfft2((patches - mean) * window).reshape(batch, frames, -1), mean.mean(axis=1)
+    @property
+    def _fade(self):
+        """Profile of the window that fades the patches' borders."""
+        return tuple(border_fade(self.patch, self.fade)[self.patch // 2].tolist())
+
+    def _beta(self, adaptation):
+        """The regulariser of each patch at each frequency, (B, F)."""
+        return array_module(adaptation).exp(self.log_beta.value + adaptation @ self._basis(adaptation))
 
     def _quotient(self, frames_hat, psfs, adaptation):
         """Deconvolved patches without their mean, and what the backward pass needs."""
-        xp = array_module(frames_hat, psfs)
         batch, frames, _ = frames_hat.shape
         side = self.patch
         otf = psf_to_otf(psfs, (side, side)).reshape(batch, frames, -1)
-        beta = xp.exp(self.log_beta.value + adaptation @ self._basis(psfs))
+        beta = self._beta(adaptation)
         z_hat, denominator = quotient_spectrum(otf, frames_hat, beta)
         sharp = irfft2(z_hat.reshape(batch, side, side // 2 + 1), (side, side))
         return sharp, (otf, frames_hat, z_hat, denominator, beta)
@@ -256,18 +258,17 @@ class QuotientBurst(Layer):
 
     def deconvolve(self, patches, psfs, adaptation):
         """Sharp centres (B, centre, centre) of patches (B, N, patch, patch) with known PSFs."""
-        frames_hat, mean = self._spectra(patches)
-        sharp, _ = self._quotient(frames_hat, psfs, adaptation)
-        return self._central(sharp, self.centre) + mean
+        return patch_quotient(patches, psfs, self._beta(adaptation), self._fade, self.centre)
 
     def forward(self, surrounds, *, train=False):
         """Sharp centres (B, centre, centre) of a burst (B, N, surround, surround)."""
-        frames_hat, mean = self._spectra(self._central(surrounds, self.patch))
+        patches = self._central(surrounds, self.patch)
+        frames_hat, means = patch_spectra(patches, self._fade)
         psfs, adaptation, kept = self._estimate(surrounds, frames_hat, train)
-        sharp, parts = self._quotient(frames_hat, psfs, adaptation)
-        prediction = self._central(sharp, self.centre) + mean
         if not train:
-            return prediction, None
+            return self.deconvolve(patches, psfs, adaptation), None
+        sharp, parts = self._quotient(frames_hat, psfs, adaptation)
+        prediction = self._central(sharp, self.centre) + means.mean(axis=1)[:, None, None]
         return prediction, _Cache(*kept, psfs, *parts)
 
     def backward(self, dprediction, cache, *, dpsfs=None):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-from deconvnet.backend import to_device, to_host
+from deconvnet.backend import array_module, to_device, to_host
+from deconvnet.kernels.overlap_add import overlap_add
 from deconvnet.layers.window import hann_window
 
-__all__ = ["overlap_add", "patch_places", "restore_frames"]
+__all__ = ["patch_places", "restore_frames", "window_sum"]
 
 #: Patches × frames that go through a network at once: bounds the memory.
 CHUNK_FRAMES = 448
@@ -27,12 +28,12 @@ def patch_places(length, centre, stride):
     return first + stride * np.arange(max(count, 1))
 
 
-def overlap_add(total, weight, patches, tops, lefts, window):
-    """Add windowed patches (n, k, k) into ``total`` and the window into ``weight``, in place."""
-    side = window.shape[0]
-    for patch, top, left in zip(patches * window, tops, lefts):
-        total[top : top + side, left : left + side] += patch
-        weight[top : top + side, left : left + side] += window
+def window_sum(places, window, length):
+    """Sum (length,) of copies of the profile ``window`` (k,) that begin at the ``places``, all of them inside."""
+    total = np.zeros(length, dtype=np.float64)
+    for place in places:
+        total[place : place + len(window)] += window
+    return total
 
 
 def _chunks(count, frames):
@@ -48,11 +49,11 @@ def _nodes_between(places, nodes):
 
 
 class _Canvas:
-    """Frames with room around them, crops at any place, and the windowed sum of what was predicted."""
+    """Frames with room around them, views of patches at any place, and the windowed sum of what was predicted."""
 
     def __init__(self, frames, network, stride, device):
         _, self.height, self.width = frames.shape
-        self.centre, self.device = network.centre, device
+        self.centre, self.stride = network.centre, stride
         self.tops = patch_places(self.height, self.centre, stride)
         self.lefts = patch_places(self.width, self.centre, stride)
         reach = (network.surround - self.centre) // 2  # of the largest crop, beyond the predicted centre
@@ -61,26 +62,38 @@ class _Canvas:
             max(0, int(places[-1]) + self.centre + reach - length)
             for places, length in ((self.tops, self.height), (self.lefts, self.width))
         )
-        self.padded = np.pad(frames, ((0, 0), (self.before, below), (self.before, right)), mode="symmetric")
-        self.window = hann_window(self.centre).astype(np.float32)
-        self.total = np.zeros(self.padded.shape[1:], dtype=np.float32)
-        self.weight = np.zeros_like(self.total)
+        padded = np.pad(frames, ((0, 0), (self.before, below), (self.before, right)), mode="symmetric")
+        self.padded = to_device(padded, device)
+        self.window = to_device(hann_window(self.centre).astype(np.float32), device)
+        self.total = array_module(self.padded).zeros(padded.shape[1:], dtype=np.float32)
 
     def crops(self, top, lefts, side):
-        """Crops (n, N, side, side), on the device, around the predicted centres in one row."""
-        start = top + self.before - (side - self.centre) // 2
-        columns = lefts + self.before - (side - self.centre) // 2
-        views = np.lib.stride_tricks.sliding_window_view(self.padded[:, start : start + side], side, axis=2)
-        # (N, side, places, side) -> (places, N, side, side)
-        return to_device(np.ascontiguousarray(views[:, :, columns].transpose(2, 0, 1, 3)), self.device)
+        """Views (n, N, side, side) around the predicted centres in one row, whose ``lefts`` are evenly spaced."""
+        shift = self.before - (side - self.centre) // 2
+        first = self.padded[:, top + shift :, lefts[0] + shift :]
+        across = int(lefts[1] - lefts[0]) if len(lefts) > 1 else 0
+        steps = first.strides
+        return array_module(first).lib.stride_tricks.as_strided(
+            first, (len(lefts), len(first), side, side), (across * steps[2], *steps)
+        )
 
     def add(self, predicted, top, lefts):
-        tops = np.full(len(lefts), top + self.before)
-        overlap_add(self.total, self.weight, to_host(predicted), tops, lefts + self.before, self.window)
+        overlap_add(
+            self.total, predicted, self.window, int(top) + self.before, int(lefts[0]) + self.before, self.stride
+        )
 
     def picture(self):
+        # The Hann window is a product of profiles, so the sum of its copies is one too.
+        profile = np.sqrt(np.diag(hann_window(self.centre)))
+        down, across = (
+            window_sum(places + self.before, profile, length)[self.before : self.before + inside]
+            for places, length, inside in (
+                (self.tops, self.total.shape[0], self.height),
+                (self.lefts, self.total.shape[1], self.width),
+            )
+        )
         inside = (slice(self.before, self.before + self.height), slice(self.before, self.before + self.width))
-        return self.total[inside] / self.weight[inside]
+        return to_host(self.total[inside]) / np.outer(down, across).astype(np.float32)
 
 
 class _PsfRows:
@@ -90,8 +103,9 @@ class _PsfRows:
     are dropped, so the memory does not grow with the height of the picture.
     """
 
-    def __init__(self, network, canvas, every, radius, frames):
+    def __init__(self, network, canvas, every, radius, frames, device):
         self.network, self.canvas, self.radius, self.frames = network, canvas, radius, frames
+        self.device = device
         self.tops, self.lefts = canvas.tops[::every], canvas.lefts[::every]
         self.found, self.averaged = {}, {}
 
@@ -121,13 +135,17 @@ class _PsfRows:
 
     def between(self, rows, columns, part):
         """Bilinear interpolation at the patches ``part`` of one row: PSFs and adaptation."""
-        results = [0, 0]
-        for row, share in rows:
-            for which, grid in enumerate(self.row(row)):
-                low, high, weight = (c[part].reshape(-1, *[1] * (grid.ndim - 1)) for c in columns)
-                mixed = (1 - weight) * grid[low.ravel()] + weight * grid[high.ravel()]
-                results[which] = results[which] + share * mixed
-        return tuple(to_device(np.ascontiguousarray(r), self.canvas.device) for r in results)
+        low, high, weight = (column[part] for column in columns)
+        first, last = int(low[0]), int(high[-1]) + 1
+        results = []
+        for which in range(2):
+            # The two rows are mixed where there are nodes only, the columns at every patch.
+            grid = sum(share * self.row(row)[which][first:last] for row, share in rows)
+            share = weight.reshape(-1, *[1] * (grid.ndim - 1))
+            mixed = grid[low - first] * (1 - share)
+            mixed += share * grid[high - first]
+            results.append(to_device(mixed, self.device))
+        return tuple(results)
 
 
 def restore_frames(network, frames, *, stride=5, psf_step=15, psf_smoothing=2, device="cpu", progress=False):
@@ -168,7 +186,7 @@ def restore_frames(network, frames, *, stride=5, psf_step=15, psf_smoothing=2, d
     canvas = _Canvas(np.ascontiguousarray(frames, dtype=np.float32), network, stride, device)
     grid, shown = None, {}
     if hasattr(network, "estimate_psfs"):
-        grid = _PsfRows(network, canvas, max(1, round(psf_step / stride)), psf_smoothing, count)
+        grid = _PsfRows(network, canvas, max(1, round(psf_step / stride)), psf_smoothing, count, device)
         row_nodes, column_nodes = _nodes_between(canvas.tops, grid.tops), _nodes_between(canvas.lefts, grid.lefts)
         shown_rows = np.unique(np.linspace(0, len(grid.tops) - 1, SHOWN).round().astype(int))
         shown_columns = np.unique(np.linspace(0, len(grid.lefts) - 1, SHOWN).round().astype(int))

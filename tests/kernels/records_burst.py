@@ -1,0 +1,105 @@
+"""Records of the kernels that restore bursts: transforms of patches, the quotient of patches, filters, assembly."""
+
+import numpy as np
+
+from deconvnet.kernels import (
+    band_transform,
+    coefficient_net,
+    overlap_add,
+    patch_filter,
+    patch_quotient,
+    patch_spectra,
+    window_spectra,
+)
+from deconvnet.layers.window import border_fade
+from tests.kernels.record import Record
+
+# Bursts, frames, side: one patch, less than one group of sixteen lanes, and more than one.
+PATCHES = ((1, 1, 5), (2, 3, 17), (1, 5, 65), (7, 3, 33))
+
+
+def _fade(side):
+    return tuple(border_fade(side, side // 4)[side // 2].tolist())
+
+
+def _patches(rng, real, size):
+    batch, frames, side = size
+    return rng.random((batch, frames, side, side)).astype(real)
+
+
+def _overlapping(rng, real, size):
+    """The same, as overlapping windows of a picture that do not lie in memory by themselves."""
+    batch, frames, side = size
+    picture = rng.random((frames, side + 2, side + 3 * batch + 1)).astype(real)
+    windows = np.lib.stride_tricks.sliding_window_view(picture[:, 1:], side, axis=2)[:, :side, ::3][:, :, :batch]
+    return windows.transpose(2, 0, 1, 3)
+
+
+def _faded(make):
+    return lambda rng, real, size: [make(rng, real, size), _fade(size[2])]
+
+
+def _windows(rng, real, size):
+    side = size[2]
+    window = 2 * (side // 4) + 1
+    profile = tuple(np.sin(np.pi * (np.arange(window) + 0.5) / window).tolist())
+    return [_patches(rng, real, size), profile, (0, (side - window) // 2, side - window), min(window // 2, 16)]
+
+
+def _quotient(make):
+    def arguments(rng, real, size):
+        batch, frames, side = size
+        psfs = rng.random((batch, frames, 2 * (side // 6) + 1, 2 * (side // 6) + 1))
+        psfs /= psfs.sum(axis=(-2, -1), keepdims=True)
+        beta = rng.uniform(0.05, 0.2, (batch, side * (side // 2 + 1))).astype(real)
+        return [make(rng, real, size), psfs.astype(real), beta, _fade(side), 2 * (side // 4) + 1]
+
+    return arguments
+
+
+def _filters(rng, real, size):
+    batch, frames, side = size
+    filters = rng.standard_normal((batch, frames, side * side - 1)).astype(real)
+    return [filters, _patches(rng, real, size), 2 * (side // 4) + 1]
+
+
+def _bands(rng, real, size):
+    return [_patches(rng, real, size)]
+
+
+def _coefficients(residual):
+    def arguments(rng, real, size):
+        batch, frames, count = size
+        shapes = (batch, frames, count), (3, 8), (8,), (8,)
+        return [*(rng.standard_normal(shape).astype(real) for shape in shapes), residual]
+
+    return arguments
+
+
+def _row(rng, real, size):
+    count, side, step = size
+    picture = rng.random((side + 5, side + count * step + 7)).astype(real)
+    return [picture, rng.random((count, side, side)).astype(real), rng.random((side, side)).astype(real), 2, 3, step]
+
+
+def _record(module, name, arguments, sizes, variant="", **options):
+    bodies = (getattr(module, name + suffix) for suffix in ("_reference", "_numba", ""))
+    return Record(
+        name + variant, *bodies, arguments, sizes=sizes, cuda=getattr(module, name + "_cuda", None), **options
+    )
+
+
+RECORDS = [
+    _record(patch_spectra, "patch_spectra", _faded(_patches), PATCHES),
+    _record(patch_spectra, "patch_spectra", _faded(_overlapping), PATCHES, ", overlapping"),
+    _record(window_spectra, "window_spectra", _windows, (*PATCHES, (1, 2, 129))),
+    _record(patch_quotient, "patch_quotient", _quotient(_patches), PATCHES),
+    _record(patch_quotient, "patch_quotient", _quotient(_overlapping), PATCHES, ", overlapping"),
+    _record(patch_filter, "patch_filter", _filters, PATCHES),
+    _record(band_transform, "band_transform", _bands, ((1, 1, 65), (3, 7, 65))),
+    _record(
+        coefficient_net, "coefficient_net", _coefficients(True), ((1, 2, 1), (2, 14, 705), (17, 3, 33)), ", residual"
+    ),
+    _record(coefficient_net, "coefficient_net", _coefficients(False), ((1, 2, 1), (2, 14, 705), (17, 3, 33))),
+    _record(overlap_add, "overlap_add", _row, ((1, 3, 1), (9, 33, 5), (4, 9, 16)), in_place=(0,)),
+]
