@@ -151,8 +151,12 @@ def crop_size(options):
     from tqdm import tqdm
 
     network = load_photo_network(options)
+    sizes = network.trained_sizes()
+    largest = sizes[0] if options.psf_size is None else options.psf_size
+    if largest not in sizes:
+        raise DeconvnetError(f"--psf-size {largest}: the model has {', '.join(map(str, sizes))}")
+    network = network.up_to(largest)
     photographs = unseen_photographs(options.images, options.photographs, options.side)
-    largest = network.trained_sizes()[-1]
     least = 2 * largest
     available = options.side - largest + 1
     if available < least:
@@ -280,7 +284,14 @@ EXPERIMENTS = {
     "photo-crop-size": Experiment(
         "photo paper, Figs. 19 and 20: error of the PSF by the size of the part of the photo that is seen",
         crop_size,
-        {"model": "photo", "images": None, "photographs": Sizes(8, 2), "side": Sizes(400, 128), "noise": 0.01},
+        {
+            "model": "photo",
+            "psf_size": None,
+            "images": None,
+            "photographs": Sizes(8, 2),
+            "side": Sizes(400, 128),
+            "noise": 0.01,
+        },
     ),
     "photo-filters-and-maps": Experiment(
         "photo paper, Figs. 2, 16, 17 and 18: learned filters of one or more models, what the first stage makes of "
