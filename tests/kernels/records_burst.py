@@ -84,9 +84,7 @@ def _row(rng, real, size):
 
 def _record(module, name, arguments, sizes, variant="", **options):
     bodies = (getattr(module, name + suffix) for suffix in ("_reference", "_numba", ""))
-    return Record(
-        name + variant, *bodies, arguments, sizes=sizes, cuda=getattr(module, name + "_cuda", None), **options
-    )
+    return Record(name + variant, *bodies, arguments, sizes=sizes, cuda=getattr(module, name + "_cuda"), **options)
 
 
 RECORDS = [

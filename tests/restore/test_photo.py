@@ -13,7 +13,7 @@ from deconvnet.errors import DeconvnetError
 from deconvnet.io import read_image, write_image
 from deconvnet.networks.io import save_network
 from deconvnet.networks.photo import Pyramid, scale_config
-from deconvnet.restore.nonblind import ESTIMATED_PSF, deconvolve
+from deconvnet.restore.nonblind import ESTIMATED_PSF, REFINED_PSF, deconvolve
 from deconvnet.restore.photo import deblur
 from deconvnet.restore.photo_command import add_photo
 from deconvnet.restore.psf_quality import clean_psf
@@ -82,11 +82,12 @@ def test_known_psf_recovers_a_colour_photo(colour, psf):
     np.testing.assert_allclose(used, psf, atol=1e-6)
 
 
-def test_network_psf_is_used_for_every_channel(colour, psf):
+@pytest.mark.parametrize(("refine", "psf_error"), [(True, REFINED_PSF), (False, ESTIMATED_PSF)])
+def test_the_psf_is_used_for_every_channel_and_trusted_as_it_was_found(colour, psf, refine, psf_error):
     _, blurry = colour
-    picture, used = deblur(blurry, model=KnownPsfs([psf]), device="cpu", return_psf=True)
+    picture, used = deblur(blurry, model=KnownPsfs([psf]), refine=refine, device="cpu", return_psf=True)
     for channel in range(3):
-        expected = deconvolve(np.ascontiguousarray(blurry[..., channel]), used, psf_error=ESTIMATED_PSF)
+        expected = deconvolve(np.ascontiguousarray(blurry[..., channel]), used, psf_error=psf_error)
         np.testing.assert_array_equal(picture[..., channel], np.clip(expected, 0, 1))
 
 
