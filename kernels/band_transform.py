@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit, prange
 
 from deconvnet.backend import array_module
+from deconvnet.kernels import cuda
 from deconvnet.kernels.lane_dft import (
     flat_patches,
     forward_column,
@@ -36,6 +37,7 @@ __all__ = [
     "WINDOWS",
     "band_parts",
     "band_transform",
+    "band_transform_cuda",
     "band_transform_numba",
     "band_transform_reference",
     "centred_window",
@@ -183,6 +185,52 @@ def band_transform_numba(patches):
     return out
 
 
+@functools.cache
+def _joint_factors(dtype):
+    """Factors of all windows side by side, zero outside of each, and where the numbers of the result come from.
+
+    Returns
+    -------
+    rows : complex array (65, 27)
+    columns : complex array (52, 65)
+        The last row is for the mean.
+    sources : int32 array (705, 3)
+        Row of ``columns``, column of ``rows``, and 0 for the real or 1 for the imaginary part of the coefficient.
+    """
+    lines = 2 * REACH + 1
+    rows = np.zeros((PATCH, len(WINDOWS) * COLUMNS), dtype)
+    columns = np.zeros((len(WINDOWS) * lines + 1, PATCH), dtype)
+    sources = np.empty((TOTAL, 3), np.int32)
+    for i, (side, names) in enumerate(WINDOWS.items()):
+        inside, (left, right) = centred_window(side), dft_factors(side, dtype)
+        rows[inside, i * COLUMNS : (i + 1) * COLUMNS] = right
+        columns[i * lines : (i + 1) * lines, inside] = left
+        for name in names:
+            z_y, z_x = np.divmod(kept_coefficients(name), COLUMNS)
+            for part, numbers in enumerate(band_parts(name)):
+                sources[numbers] = np.stack([i * lines + z_y, i * COLUMNS + z_x, np.full_like(z_x, part)], axis=1)
+        if "b4" in names:
+            columns[-1, inside] = 0.5**0.5
+            sources[0] = len(columns) - 1, i * COLUMNS, 0
+    return rows, columns, sources
+
+
+def band_transform_cuda(patches):
+    """GPU twin of `band_transform_reference`: one block per patch."""
+    xp = array_module(patches)
+    patches = xp.ascontiguousarray(patches)
+    batch, frames = patches.shape[:2]
+    cuda.expect(patches=(patches, (batch, frames, PATCH, PATCH)))
+    dtype = np.result_type(patches.dtype, np.complex64)
+    rows, columns, sources = (xp.asarray(table) for table in _joint_factors(dtype))
+    width = rows.shape[1]
+    by_rows = xp.empty((batch, frames, PATCH, width), dtype=dtype)
+    out = xp.empty((batch, frames, TOTAL), dtype=patches.dtype)
+    arguments = [patches, PATCH, width, rows, columns, TOTAL, sources, by_rows, out]
+    cuda.launch("band_transform", "band_transform", batch * frames, 256, arguments, real=patches.dtype)
+    return out
+
+
 def band_transform(patches):
     """Production form for the array's device; see `band_transform_reference`."""
-    return band_transform_numba(patches) if array_module(patches) is np else band_transform_reference(patches)
+    return band_transform_numba(patches) if array_module(patches) is np else band_transform_cuda(patches)

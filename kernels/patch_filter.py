@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit, prange
 
 from deconvnet.backend import array_module, irfft2, rfft2
+from deconvnet.kernels import cuda
 from deconvnet.kernels.lane_dft import (
     flat_patches,
     forward_column,
@@ -24,8 +25,9 @@ from deconvnet.kernels.lane_dft import (
 )
 from deconvnet.kernels.lane_pairs import PAIR, multiply_pairs
 from deconvnet.kernels.lanes import LANES
+from deconvnet.kernels.patch_spectra import centre_factors, dft_factors
 
-__all__ = ["filter_spectrum", "patch_filter", "patch_filter_numba", "patch_filter_reference"]
+__all__ = ["filter_spectrum", "patch_filter", "patch_filter_cuda", "patch_filter_numba", "patch_filter_reference"]
 
 
 def filter_spectrum(filters, side):
@@ -138,7 +140,26 @@ def patch_filter_numba(filters, patches, centre):
     return out
 
 
+def patch_filter_cuda(filters, patches, centre):
+    """GPU twin of `patch_filter_reference`: one block per patch."""
+    xp = array_module(filters, patches)
+    filters, patches = xp.ascontiguousarray(filters), xp.ascontiguousarray(patches)
+    batch, frames, side, _ = patches.shape
+    cuda.expect(
+        patches=(patches, (batch, frames, side, side)),
+        filters=(filters, (batch, frames, side * side - 1)),
+    )
+    dtype, width = np.result_type(patches.dtype, np.complex64), side // 2 + 1
+    factors = dft_factors((1.0,) * side, side, 0, dtype) + centre_factors(side, centre, dtype)
+    by_rows, filtered_hat = (xp.empty((batch, frames, side * width), dtype=dtype) for _ in range(2))
+    out = xp.empty((batch, frames, centre, centre), dtype=patches.dtype)
+    sizes = [side, width, centre]
+    arguments = [filters.view(dtype), patches, *sizes, *map(xp.asarray, factors), by_rows, filtered_hat, out]
+    cuda.launch("patch_filter", "patch_filter", batch * frames, 256, arguments, real=patches.dtype)
+    return out
+
+
 def patch_filter(filters, patches, centre):
     """Production form for the arrays' device; see `patch_filter_reference`."""
-    body = patch_filter_numba if array_module(filters, patches) is np else patch_filter_reference
+    body = patch_filter_numba if array_module(filters, patches) is np else patch_filter_cuda
     return body(filters, patches, centre)

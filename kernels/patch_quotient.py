@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit, prange
 
 from deconvnet.backend import array_module, irfft2, rfft2
+from deconvnet.kernels import cuda
 from deconvnet.kernels.lane_dft import (
     fade_weights,
     flat_patches,
@@ -26,9 +27,10 @@ from deconvnet.kernels.lane_dft import (
 )
 from deconvnet.kernels.lane_pairs import PAIR, add_quotient
 from deconvnet.kernels.lanes import LANES
+from deconvnet.kernels.patch_spectra import centre_factors, dft_factors
 from deconvnet.kernels.quotient import quotient_spectrum
 
-__all__ = ["patch_quotient", "patch_quotient_numba", "patch_quotient_reference"]
+__all__ = ["patch_quotient", "patch_quotient_cuda", "patch_quotient_numba", "patch_quotient_reference"]
 
 
 def patch_quotient_reference(patches, psfs, beta, fade, centre):
@@ -152,7 +154,34 @@ def patch_quotient_numba(patches, psfs, beta, fade, centre):
     return out
 
 
+def patch_quotient_cuda(patches, psfs, beta, fade, centre):
+    """GPU twin of `patch_quotient_reference`: one block per burst."""
+    xp = array_module(patches, psfs, beta)
+    patches, psfs, beta = (xp.ascontiguousarray(a) for a in (patches, psfs, beta))
+    batch, frames, side, _ = patches.shape
+    size, width = psfs.shape[-1], side // 2 + 1
+    cuda.expect(
+        patches=(patches, (batch, frames, side, side)),
+        psfs=(psfs, (batch, frames, size, size)),
+        beta=(beta, (batch, side * width)),
+        fade=(np.array(fade), (side,)),
+    )
+    dtype = np.result_type(patches.dtype, np.complex64)
+    factors = (
+        *dft_factors(fade, side, 0, dtype),
+        *dft_factors((1.0,) * size, side, size // 2, dtype),
+        *centre_factors(side, centre, dtype),
+    )
+    by_rows, psf_by_rows, quotient = (xp.empty((batch, n * width), dtype=dtype) for n in (side, size, side))
+    denominator = xp.empty((batch, side * width), dtype=patches.dtype)
+    out = xp.empty((batch, centre, centre), dtype=patches.dtype)
+    sizes, scratch = [frames, side, width, size, centre], [by_rows, psf_by_rows, quotient, denominator]
+    arguments = [patches, psfs, beta, *sizes, *map(xp.asarray, factors), *scratch, out]
+    cuda.launch("patch_quotient", "patch_quotient", batch, 256, arguments, real=patches.dtype)
+    return out
+
+
 def patch_quotient(patches, psfs, beta, fade, centre):
     """Production form for the arrays' device; see `patch_quotient_reference`."""
-    body = patch_quotient_numba if array_module(patches, psfs, beta) is np else patch_quotient_reference
+    body = patch_quotient_numba if array_module(patches, psfs, beta) is np else patch_quotient_cuda
     return body(patches, psfs, beta, fade, centre)

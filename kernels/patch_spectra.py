@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit, prange
 
 from deconvnet.backend import array_module, rfft2
+from deconvnet.kernels import cuda
 from deconvnet.kernels.lane_dft import (
     fade_weights,
     flat_patches,
@@ -26,7 +27,66 @@ from deconvnet.kernels.lane_dft import (
 from deconvnet.kernels.lane_pairs import PAIR, multiply_scalar
 from deconvnet.kernels.lanes import LANES
 
-__all__ = ["patch_spectra", "patch_spectra_numba", "patch_spectra_reference"]
+__all__ = [
+    "centre_factors",
+    "dft_factors",
+    "patch_spectra",
+    "patch_spectra_cuda",
+    "patch_spectra_numba",
+    "patch_spectra_reference",
+]
+
+
+@functools.cache
+def dft_factors(profile, period, origin, dtype):
+    """Factors of the DFT of windowed lines, and so of ``columns @ image @ rows``, a half spectrum.
+
+    Parameters
+    ----------
+    profile : tuple of float
+        Window, one number per pixel of a line.
+    period : int
+        Frequencies are z / period.
+    origin : int
+        The pixel where the phases are 0.
+    dtype : numpy dtype
+        Complex.
+
+    Returns
+    -------
+    rows : complex array (len(profile), period // 2 + 1)
+        ``profile_j · exp(−2πi z (j − origin) / period)`` for z = 0..period // 2.
+    columns : complex array (period, len(profile))
+        The same for z = 0..period − 1, transposed.
+    """
+    place = np.arange(len(profile)) - origin
+    columns = np.array(profile) * np.exp(-2j * np.pi * np.outer(np.arange(period), place) / period)
+    rows = np.ascontiguousarray(columns[: period // 2 + 1].T)
+    return rows.astype(dtype), columns.astype(dtype)
+
+
+@functools.cache
+def centre_factors(period, centre, dtype):
+    """Factors of the inverse DFT of half spectra that keeps the middle, ``Re(columns @ spectrum @ rows)``.
+
+    Parameters
+    ----------
+    period, centre : int
+        Side of the whole image and of what is kept of it, both odd.
+    dtype : numpy dtype
+        Complex.
+
+    Returns
+    -------
+    columns : complex array (centre, period)
+    rows : complex array (period // 2 + 1, centre)
+        All but the one for z = 0 stand for two frequencies. With the factor 1/period².
+    """
+    place = np.arange(centre) + (period - centre) // 2
+    columns = np.exp(2j * np.pi * np.outer(place, np.arange(period)) / period)
+    rows = 2 / period**2 * columns[:, : period // 2 + 1].T
+    rows[0] /= 2
+    return columns.astype(dtype), np.ascontiguousarray(rows).astype(dtype)
 
 
 def patch_spectra_reference(patches, fade):
@@ -106,7 +166,22 @@ def patch_spectra_numba(patches, fade):
     return out, means
 
 
+def patch_spectra_cuda(patches, fade):
+    """GPU twin of `patch_spectra_reference`: one block per patch."""
+    xp = array_module(patches)
+    patches = xp.ascontiguousarray(patches)
+    batch, frames, side, _ = patches.shape
+    cuda.expect(patches=(patches, (batch, frames, side, side)), fade=(np.array(fade), (side,)))
+    dtype, width = np.result_type(patches.dtype, np.complex64), side // 2 + 1
+    factors = [xp.asarray(factor) for factor in dft_factors(fade, side, 0, dtype)]
+    by_rows, out = (xp.empty((batch, frames, side * width), dtype=dtype) for _ in range(2))
+    means = xp.empty((batch, frames), dtype=patches.dtype)
+    arguments = [patches, side, width, *factors, by_rows, out, means]
+    cuda.launch("patch_spectra", "patch_spectra", batch * frames, 256, arguments, real=patches.dtype)
+    return out, means
+
+
 def patch_spectra(patches, fade):
     """Production form for the array's device; see `patch_spectra_reference`."""
-    body = patch_spectra_numba if array_module(patches) is np else patch_spectra_reference
+    body = patch_spectra_numba if array_module(patches) is np else patch_spectra_cuda
     return body(patches, fade)

@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit, prange
 
 from deconvnet.backend import array_module
+from deconvnet.kernels import cuda
 from deconvnet.kernels.lane_dft import (
     flat_patches,
     forward_column,
@@ -25,7 +26,7 @@ from deconvnet.kernels.lane_dft import (
 from deconvnet.kernels.lane_pairs import PAIR
 from deconvnet.kernels.lanes import LANES
 
-__all__ = ["half_plane", "window_spectra", "window_spectra_numba", "window_spectra_reference"]
+__all__ = ["half_plane", "window_spectra", "window_spectra_cuda", "window_spectra_numba", "window_spectra_reference"]
 
 
 @functools.cache
@@ -164,7 +165,27 @@ def window_spectra_numba(images, profile, steps, reach):
     return out
 
 
+def window_spectra_cuda(images, profile, steps, reach):
+    """GPU twin of `window_spectra_reference`: one block per image."""
+    xp = array_module(images)
+    images = xp.ascontiguousarray(images)
+    batch, frames, side, _ = images.shape
+    cuda.expect(images=(images, (batch, frames, side, side)))
+    window, count, width = len(profile), len(steps), reach + 1
+    if min(steps) < 0 or max(steps) + window > side:
+        raise ValueError(f"windows of {window} pixels at {steps} leave the images of {side} pixels")
+    dtype = np.result_type(images.dtype, np.complex64)
+    rows, columns = (xp.asarray(factor) for factor in _windowed_dft(profile, reach, dtype))
+    places = xp.asarray(half_plane(reach).astype(np.int32))
+    by_rows = xp.empty((batch, frames, side, count * width), dtype=dtype)
+    out = xp.empty((batch, frames, count**2, len(places)), dtype=dtype)
+    offsets = xp.asarray(np.array(steps, np.int32))
+    arguments = [images, side, window, count, offsets, width, rows, columns, len(places), places, by_rows, out]
+    cuda.launch("window_spectra", "window_spectra", batch * frames, 256, arguments, real=images.dtype)
+    return out
+
+
 def window_spectra(images, profile, steps, reach):
     """Production form for the array's device; see `window_spectra_reference`."""
-    body = window_spectra_numba if array_module(images) is np else window_spectra_reference
+    body = window_spectra_numba if array_module(images) is np else window_spectra_cuda
     return body(images, profile, steps, reach)
