@@ -119,7 +119,10 @@ def _parser():
         "--psf-size", type=_psf_size, default="auto", metavar="auto|true|PX", help="true: as large as the true PSF"
     )
     photo.add_argument(
-        "--no-refine", dest="refine", action="store_false", help="the network's PSF as it is, at the model's sizes"
+        "--no-refine",
+        dest="refine",
+        action="store_false",
+        help="the networks' PSFs as they are (photos: at the model's sizes)",
     )
     photo.add_argument("--nonblind", choices=METHODS, default=METHODS[0])
     photo.add_argument("--nonblind-noise", type=float, metavar="SIGMA", help="for the deconvolution (estimated)")
@@ -206,6 +209,7 @@ def _burst_set(name, folders, options, models, pictures):
             registration=options.register,
             side=options.size,
             stride=options.stride,
+            refine=options.refine,
             device=models.device,
             pictures=pictures,
         )
@@ -221,6 +225,7 @@ def _burst_set(name, folders, options, models, pictures):
         shake=shake,
         blurry_half=options.blurry_half,
         stride=options.stride,
+        refine=options.refine,
         device=models.device,
         pictures=pictures,
     )

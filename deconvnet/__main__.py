@@ -40,6 +40,12 @@ def _add_burst(commands):
     method.add_argument("--p", type=float, default=11.0, help="power of the Fourier burst accumulation (default 11)")
     method.add_argument("--stride", type=int, default=5, metavar="PX", help="distance of the network's patches (5)")
     method.add_argument("--channels", choices=("luma", "rgb"), default="luma", help="what the network runs on (luma)")
+    method.add_argument(
+        "--no-refine",
+        dest="refine",
+        action="store_false",
+        help="take the network's PSFs as they are: faster, less sharp",
+    )
     method.add_argument("--psf-out", metavar="DIR", help="also draw the estimated PSFs, one picture per frame")
     motion = parser.add_mutually_exclusive_group()
     motion.add_argument(
@@ -124,6 +130,7 @@ def _burst(options):
         channels=options.channels,
         register=options.register,
         p=options.p,
+        refine=options.refine,
         device=device,
         progress=progress,
         return_psfs=wants_psfs,

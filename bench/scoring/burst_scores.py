@@ -95,7 +95,7 @@ def without_sharp_frames(frames, truth):
     return frames[np.sort(np.argsort(misfit)[len(frames) // 2 :])]
 
 
-def restore_burst(frames, truth, networks, *, stride=5, border=BORDER, device="cpu", progress=False):
+def restore_burst(frames, truth, networks, *, stride=5, refine=True, border=BORDER, device="cpu", progress=False):
     """Restore a burst in every way, and score the results.
 
     Parameters
@@ -108,6 +108,8 @@ def restore_burst(frames, truth, networks, *, stride=5, border=BORDER, device="c
         Burst networks by the names they get in the result, on the device.
     stride : int
         Distance of neighbouring patches.
+    refine : bool
+        Refine the networks' PSFs by the frames, as `deconvnet.deblur_burst` does.
     border : int
         Pixels left out of the scores.
     device : {"cpu", "cuda"}
@@ -132,6 +134,8 @@ def restore_burst(frames, truth, networks, *, stride=5, border=BORDER, device="c
         "FBA best p": fused[best_power],
     }
     for name, network in networks.items():
-        pictures[name], _ = restore_frames(network, frames, stride=stride, device=device, progress=progress)
+        pictures[name], _ = restore_frames(
+            network, frames, stride=stride, refine=refine, device=device, progress=progress
+        )
     scores = {name: score(picture, truth, border) for name, picture in pictures.items()}
     return BurstResult(pictures, scores, powers, best_power)

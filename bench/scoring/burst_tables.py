@@ -44,6 +44,7 @@ def score_bursts(
     shake=None,
     blurry_half=False,
     stride=5,
+    refine=True,
     device="cpu",
     pictures=None,
 ):
@@ -65,6 +66,7 @@ def score_bursts(
     blurry_half : bool
         Make bursts of twice as many frames, and keep the blurrier half: nobody was lucky.
     stride : int
+    refine : bool
         Of `deconvnet.deblur_burst`.
     device : {"cpu", "cuda"}
         Where the networks are.
@@ -94,7 +96,7 @@ def score_bursts(
                 for count in frames:
                     burst = longest[: factor * count]
                     burst = without_sharp_frames(burst, truth) if blurry_half else burst
-                    result = restore_burst(burst, truth, networks, stride=stride, device=device)
+                    result = restore_burst(burst, truth, networks, stride=stride, refine=refine, device=device)
                     found[count].append(result)
                     cases.append({"photograph": name, "support": support, "frames": count, **_record(result)})
                     if pictures:
@@ -200,6 +202,7 @@ def score_real_bursts(
     registration="none",
     side=None,
     stride=5,
+    refine=True,
     device="cpu",
     pictures=None,
 ):
@@ -220,6 +223,7 @@ def score_real_bursts(
     side : int, optional
         Use only the middle, of so many pixels each way.
     stride : int
+    refine : bool
         Of `deconvnet.deblur_burst`.
     device : {"cpu", "cuda"}
         Where the networks are.
@@ -247,7 +251,7 @@ def score_real_bursts(
         shown = {"typical frame": typical}
         shown["mean"] = deblur_burst(kept, method="mean", **how)
         shown["FBA p=11"] = deblur_burst(kept, method="fba", **how)
-        shown["network"] = deblur_burst(kept, model=network, stride=stride, progress=True, **how)
+        shown["network"] = deblur_burst(kept, model=network, stride=stride, refine=refine, progress=True, **how)
         for name in others:
             if others[name].shape[:2] == frames[0].shape[:2]:
                 others[name] = others[name][found.crop]

@@ -63,8 +63,9 @@ def _flops_per_patch(network, frames, places_per_patch):
 def case(network, count, height, width, stride=STRIDE):
     """A case for `bench.timing.child`: restore two small frames with few patches, and a burst of ``count``."""
     net = burst_network(network)
-    small = functools.partial(restore_frames, net, frames_of_burst(2, 65, 65), stride=16)
-    return small, functools.partial(restore_frames, net, frames_of_burst(count, height, width), stride=stride)
+    small = functools.partial(restore_frames, net, frames_of_burst(2, 65, 65), stride=16, refine=False)
+    whole = functools.partial(restore_frames, net, frames_of_burst(count, height, width), stride=stride, refine=False)
+    return small, whole
 
 
 def torch_restorer(network, device, stride):
@@ -143,7 +144,7 @@ def burst_table(device, peer, ceilings, *, quick=False, full=False, networks=NET
             total = _patches(HEIGHT, WIDTH, STRIDE, network.centre)
 
             def ours(network=network, frames=frames, stride=stride):
-                return restore_frames(network, frames, stride=stride, device=device.name)[0]
+                return restore_frames(network, frames, stride=stride, refine=False, device=device.name)[0]
 
             calls = {"ours": ours}
             first, picture = timed(ours, device.sync)

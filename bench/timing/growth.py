@@ -94,7 +94,12 @@ def growth_tables(device, *, quick=False):
 
     def frames(count):
         call = functools.partial(
-            restore_frames, burst, frames_of_burst(count, height, width), stride=STRIDE, device=device.name
+            restore_frames,
+            burst,
+            frames_of_burst(count, height, width),
+            stride=STRIDE,
+            refine=False,
+            device=device.name,
         )
         return call, {"network": "quotient", "count": count, "height": height, "width": width}
 

@@ -21,6 +21,7 @@ from deconvnet.kernels import (
     counter_random,
     optimiser_steps,
     overlap_add,
+    psf_quotient,
     psf_sampling,
     relative_spectra,
 )
@@ -130,6 +131,18 @@ def _quotient(rng, size, device):
         return irfft2(z_hat.reshape(1, side, -1), (side, side))
 
     return Calls(lambda: quotient(x, y, beta)[0], reference, ("image_quotient", x, y, float(beta)))
+
+
+def _psf_quotient(rng, size, device):
+    side, pairs, psf_side = size
+    maps = _normal(rng, device, 1, 2 * pairs, side - 8, side - 8)
+    profile = device.array(np.hanning(side - 6)[1:-1].astype(np.float32) / np.float32(side))
+    arguments = (maps, profile, profile, (side, side), 0.1, psf_side)
+    return Calls(
+        lambda: psf_quotient.psf_quotient(*arguments),
+        lambda: psf_quotient.psf_quotient_reference(*arguments),
+        ("psf_quotient", *arguments),
+    )
 
 
 def _bands(rng, size, device):
@@ -264,6 +277,12 @@ KERNELS = (
         _conv_gradient,
     ),
     Kernel("quotient (side, pairs)", ((800, 2), (2048, 2)), ((256, 2),), _quotient),
+    Kernel(
+        "PSF of feature images (side, pairs, PSF side)",
+        ((800, 2, 17), (2048, 2, 17), (2048, 4, 33)),
+        ((256, 2, 17),),
+        _psf_quotient,
+    ),
     Kernel("frequency bands (patches)", (4096,), (256,), _bands),
     Kernel("quotient of burst patches (patches, frames)", ((32, 14),), ((4, 14),), _burst_deconvolution),
     Kernel("spectral filter (patches)", (448,), (56,), _spectral_filter),

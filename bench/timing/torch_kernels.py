@@ -26,6 +26,7 @@ __all__ = [
     "fourier_accumulation",
     "image_quotient",
     "overlap_add",
+    "psf_quotient",
     "relative_spectra",
     "spectral_filter",
     "splatting",
@@ -74,6 +75,20 @@ def image_quotient(x, y, beta, device):
         return torch.fft.irfft2(quotient(spectra[:, :pairs], spectra[:, pairs:], beta), s=left.shape[-2:])
 
     return {"plain": _inference(run), "one transform for all": _inference(stacked)}
+
+
+def psf_quotient(maps, down, across, grid, beta, side, device):
+    """The middle of a quotient of faded images that are continued with zeros."""
+    there, pairs, half = tensor(maps, device), maps.shape[1] // 2, side // 2
+    window = tensor(down, device)[:, None] * tensor(across, device)
+
+    def run():
+        spectra = torch.fft.rfft2(there * window, s=grid)
+        raw = torch.fft.irfft2(quotient(spectra[:, :pairs], spectra[:, pairs:], beta), s=grid)
+        rows = torch.cat([raw[:, : side - half], raw[:, -half:]], dim=1)
+        return torch.cat([rows[..., : side - half], rows[..., -half:]], dim=2)
+
+    return {"plain": _inference(run)}
 
 
 def bands(patches, device):

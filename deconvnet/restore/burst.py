@@ -82,6 +82,7 @@ def deblur_burst(
     channels="luma",
     register="auto",
     p=11.0,
+    refine=True,
     device="auto",
     progress=False,
     return_psfs=False,
@@ -107,6 +108,9 @@ def deblur_burst(
         See `deconvnet.restore.registration.register`.
     p : float
         Power of the Fourier burst accumulation, at least 0.
+    refine : bool
+        For networks that estimate PSFs: refine these by the frames
+        (`deconvnet.restore.burst_refinement.refine_burst_psfs`). It takes as long again, and most bursts gain decibels.
     device : {"auto", "cpu", "cuda"}
         Where the network and the accumulation run. Registration runs on the CPU.
     progress : bool
@@ -166,7 +170,7 @@ def deblur_burst(
     from deconvnet.restore.patches import restore_frames
 
     def restore(planes):
-        return restore_frames(network, np.stack(planes), stride=stride, progress=progress, device=device)
+        return restore_frames(network, np.stack(planes), stride=stride, refine=refine, progress=progress, device=device)
 
     if not colour:
         picture, psfs = restore(frames)

@@ -1,4 +1,8 @@
-"""From a burst of whole frames to a whole picture: overlapping patches through a network, windowed and averaged."""
+"""From a burst of whole frames to a whole picture: overlapping patches through a network, windowed and averaged.
+
+Networks that estimate PSFs do it on a coarse grid of places; the PSFs are refined in larger windows before the patches
+are deconvolved.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from scipy.ndimage import uniform_filter1d
 from deconvnet.backend import array_module, to_device, to_host
 from deconvnet.kernels.overlap_add import overlap_add
 from deconvnet.layers.window import hann_window
+from deconvnet.restore.burst_refinement import refine_burst_psfs
 
 __all__ = ["patch_places", "restore_frames", "window_sum"]
 
@@ -15,6 +20,9 @@ __all__ = ["patch_places", "restore_frames", "window_sum"]
 CHUNK_FRAMES = 448
 #: Most places, across and down, whose PSFs are returned for people to look at.
 SHOWN = 16
+#: Side of the windows in which PSFs are refined, their largest distance, and how far a place must lie inside for its
+#: PSFs to count in the window's first guess: pixels.
+WINDOW, WINDOW_STEP, WINDOW_MARGIN = 192, 64, 20
 
 
 def patch_places(length, centre, stride):
@@ -77,6 +85,11 @@ class _Canvas:
             first, (len(lefts), len(first), side, side), (across * steps[2], *steps)
         )
 
+    def part(self, top, left, height, width):
+        """View (N, height, width) of the frames."""
+        top, left = top + self.before, left + self.before
+        return self.padded[:, top : top + height, left : left + width]
+
     def add(self, predicted, top, lefts):
         overlap_add(
             self.total, predicted, self.window, int(top) + self.before, int(lefts[0]) + self.before, self.stride
@@ -96,59 +109,127 @@ class _Canvas:
         return to_host(self.total[inside]) / np.outer(down, across).astype(np.float32)
 
 
-class _PsfRows:
-    """PSFs on a coarse grid of places, row by row as they are needed, averaged over neighbouring places.
+class _Field:
+    """Values known on a coarse grid of places, interpolated bilinearly at every patch.
 
-    Each row is ``(psfs (columns, N, k, k), adaptation (columns, bands))``; rows that are no longer needed
-    are dropped, so the memory does not grow with the height of the picture.
+    Parameters
+    ----------
+    canvas : _Canvas
+    tops, lefts : array
+        Of the predicted centres that the values belong to.
+    row : callable
+        ``row(index)`` gives the values (columns, ...) of one row of places.
     """
 
-    def __init__(self, network, canvas, every, radius, frames, device):
+    def __init__(self, canvas, tops, lefts, row, device):
+        self.row, self.device = row, device
+        self.rows = _nodes_between(canvas.tops, tops)
+        self.columns = _nodes_between(canvas.lefts, lefts)
+
+    def _rows_around(self, index):
+        low, high, weight = (nodes[index] for nodes in self.rows)
+        return [(low, 1 - weight), (high, weight)] if weight > 0 else [(low, np.float32(1))]
+
+    def at(self, index, part):
+        """Values at the patches ``part`` of one row of patches."""
+        low, high, weight = (column[part] for column in self.columns)
+        first, last = int(low[0]), int(high[-1]) + 1
+        # The two rows are mixed where there are nodes only, the columns at every patch.
+        grid = sum(share * self.row(row)[first:last] for row, share in self._rows_around(index))
+        share = weight.reshape(-1, *[1] * (grid.ndim - 1))
+        mixed = grid[low - first] * (1 - share)
+        mixed += share * grid[high - first]
+        return to_device(mixed, self.device)
+
+
+class _Estimates:
+    """The network's PSFs and regularisers on a coarse grid of places, row by row as they are needed.
+
+    Rows that are no longer needed are dropped, so the memory does not grow with the height of the picture.
+    """
+
+    def __init__(self, network, canvas, every, radius, frames):
         self.network, self.canvas, self.radius, self.frames = network, canvas, radius, frames
-        self.device = device
         self.tops, self.lefts = canvas.tops[::every], canvas.lefts[::every]
         self.found, self.averaged = {}, {}
 
+    def look(self, index):
+        """The network's word on one row of places: PSFs (columns, N, k, k) and adaptation (columns, bands)."""
+        parts = []
+        for part in _chunks(len(self.lefts), self.frames):
+            crops = self.canvas.crops(self.tops[index], self.lefts[part], self.network.surround)
+            psfs, adaptation = self.network.estimate_psfs(crops)[:2]
+            parts.append((to_host(psfs), to_host(adaptation)))
+        return tuple(np.concatenate(arrays) for arrays in zip(*parts))
+
     def _row(self, index):
-        """The network's word on one row of places."""
         if index not in self.found:
-            parts = []
-            for part in _chunks(len(self.lefts), self.frames):
-                crops = self.canvas.crops(self.tops[index], self.lefts[part], self.network.surround)
-                psfs, adaptation = self.network.estimate_psfs(crops)[:2]
-                parts.append((to_host(psfs), to_host(adaptation)))
-            self.found[index] = tuple(np.concatenate(arrays) for arrays in zip(*parts))
+            self.found[index] = self.look(index)
         return self.found[index]
 
-    def row(self, index):
-        """One row of places, PSFs averaged over the (2·radius + 1)² nearest."""
+    def psfs(self, index):
+        """PSFs of one row of places, averaged over the (2·radius + 1)² nearest."""
         if index not in self.averaged:
             first = index - self.radius
             near = [min(max(i, 0), len(self.tops) - 1) for i in range(first, index + self.radius + 1)]
             psfs = sum(self._row(i)[0] for i in near) / np.float32(len(near))
             size = min(2 * self.radius + 1, 2 * len(self.lefts) - 1)
-            psfs = uniform_filter1d(psfs, size, axis=0, mode="nearest") if size > 1 else psfs
-            self.averaged[index] = psfs, self._row(index)[1]
-            self.found = {i: kept for i, kept in self.found.items() if i >= first}
+            self.averaged[index] = uniform_filter1d(psfs, size, axis=0, mode="nearest") if size > 1 else psfs
+            self.found = {i: kept for i, kept in self.found.items() if i >= first - 1}
             self.averaged = {i: kept for i, kept in self.averaged.items() if i >= index - 1}
         return self.averaged[index]
 
-    def between(self, rows, columns, part):
-        """Bilinear interpolation at the patches ``part`` of one row: PSFs and adaptation."""
-        low, high, weight = (column[part] for column in columns)
-        first, last = int(low[0]), int(high[-1]) + 1
-        results = []
-        for which in range(2):
-            # The two rows are mixed where there are nodes only, the columns at every patch.
-            grid = sum(share * self.row(row)[which][first:last] for row, share in rows)
-            share = weight.reshape(-1, *[1] * (grid.ndim - 1))
-            mixed = grid[low - first] * (1 - share)
-            mixed += share * grid[high - first]
-            results.append(to_device(mixed, self.device))
-        return tuple(results)
+    def adaptation(self, index):
+        """The network's adaptation (columns, bands) of the regulariser in one row of places."""
+        return self._row(index)[1]
 
 
-def restore_frames(network, frames, *, stride=5, psf_step=15, psf_smoothing=2, device="cpu", progress=False):
+def _window_starts(length):
+    """Starts and side of windows that cover a length, evenly spread."""
+    side = min(length, WINDOW)
+    count = -(-(length - side) // WINDOW_STEP) + 1
+    return np.linspace(0, length - side, count).round().astype(int), side
+
+
+def _inside(places, starts, side):
+    """(windows, places): which centres lie well inside each window; the nearest one if none does."""
+    distance = abs(places - (starts[:, None] + side / 2))
+    return (distance <= side / 2 - WINDOW_MARGIN) | (distance == distance.min(axis=1, keepdims=True))
+
+
+def _refined_fields(estimates, canvas, device, progress):
+    """Fields of the refined PSFs, and of the network's adaptation."""
+    from tqdm import tqdm
+
+    network, half = estimates.network, canvas.centre // 2
+    (tops, height), (lefts, width) = _window_starts(canvas.height), _window_starts(canvas.width)
+    rows = _inside(estimates.tops + half, tops, height)
+    columns = _inside(estimates.lefts + half, lefts, width).astype(np.float32)
+    columns /= columns.sum(axis=1, keepdims=True)
+    psfs, adaptation = 0, []
+    for index in tqdm(range(len(estimates.tops)), desc="estimating PSFs", unit="row", disable=not progress):
+        found, adapted = estimates.look(index)
+        adaptation.append(adapted)
+        share = (rows[:, index] / rows.sum(axis=1)).astype(np.float32)
+        psfs = psfs + share.reshape(-1, 1, 1, 1, 1) * np.tensordot(columns, found, axes=1)
+    # What is beyond the margin of a patch cannot be deconvolved: so large can the refined PSFs become.
+    room = max(0, (network.patch - network.centre) // 2 - psfs.shape[-1] // 2)
+    psfs = np.pad(psfs, ((0, 0), (0, 0), (0, 0), (room, room), (room, room)))
+    for i, j in tqdm(
+        np.ndindex(len(tops), len(lefts)), "refining PSFs", psfs[:, :, 0, 0, 0].size, disable=not progress
+    ):
+        frames = canvas.part(tops[i], lefts[j], height, width)
+        psfs[i, j] = to_host(refine_burst_psfs(frames, to_device(psfs[i, j], device)))
+    places = (tops + height // 2 - half, lefts + width // 2 - half)
+    return (
+        _Field(canvas, *places, psfs.__getitem__, device),
+        _Field(canvas, estimates.tops, estimates.lefts, adaptation.__getitem__, device),
+    )
+
+
+def restore_frames(
+    network, frames, *, stride=5, psf_step=15, psf_smoothing=2, refine=True, device="cpu", progress=False
+):
     """Restore registered luminance frames with a burst network.
 
     Parameters
@@ -162,47 +243,53 @@ def restore_frames(network, frames, *, stride=5, psf_step=15, psf_smoothing=2, d
     psf_step : int
         Networks with PSFs only: distance of the places where PSFs are estimated.
     psf_smoothing : int
-        Networks with PSFs only: PSFs are averaged over ``(2·psf_smoothing + 1)²`` neighbouring places.
+        Networks with PSFs only, without refinement: PSFs are averaged over ``(2·psf_smoothing + 1)²`` neighbouring
+        places.
+    refine : bool
+        Networks with PSFs only: refine them in windows of 192 px, at most 64 px apart
+        (`deconvnet.restore.burst_refinement.refine_burst_psfs`), from the mean of the estimates in each.
     device : {"cpu", "cuda"}
     progress : bool
-        Show a bar.
+        Show bars.
 
     Returns
     -------
     picture : float32 array (H, W)
         Not clipped.
     psfs : float32 array (rows, columns, N, k, k), or None
-        For networks that have them: estimated PSFs at up to 16 × 16 places, evenly over the picture.
+        For networks that have them: PSFs at up to 16 × 16 places, evenly over the picture.
 
     Notes
     -----
     Each predicted centre is weighed with a 2-D Hann window and averaged (Wieschollek et al. 2016,
-    Sec. 3.3). PSFs change slowly over a picture, so they are estimated on a coarser grid, averaged over
-    neighbours, and interpolated linearly at each patch. Frames are continued by reflection at their borders.
+    Sec. 3.3). PSFs change slowly over a picture, so they are known on a coarser grid, and interpolated linearly at each
+    patch. Frames are continued by reflection at their borders.
     """
     from tqdm import tqdm
 
     count = len(frames)
     canvas = _Canvas(np.ascontiguousarray(frames, dtype=np.float32), network, stride, device)
-    grid, shown = None, {}
+    field, shown = None, []
     if hasattr(network, "estimate_psfs"):
-        grid = _PsfRows(network, canvas, max(1, round(psf_step / stride)), psf_smoothing, count, device)
-        row_nodes, column_nodes = _nodes_between(canvas.tops, grid.tops), _nodes_between(canvas.lefts, grid.lefts)
-        shown_rows = np.unique(np.linspace(0, len(grid.tops) - 1, SHOWN).round().astype(int))
-        shown_columns = np.unique(np.linspace(0, len(grid.lefts) - 1, SHOWN).round().astype(int))
+        estimates = _Estimates(network, canvas, max(1, round(psf_step / stride)), psf_smoothing, count)
+        if refine:
+            field, adaptation = _refined_fields(estimates, canvas, device, progress)
+        else:
+            places = (estimates.tops, estimates.lefts)
+            field = _Field(canvas, *places, estimates.psfs, device)
+            adaptation = _Field(canvas, *places, estimates.adaptation, device)
+        shown_rows, shown_columns = (
+            np.unique(np.linspace(0, len(patches) - 1, min(SHOWN, len(places))).round().astype(int))
+            for patches, places in ((canvas.tops, estimates.tops), (canvas.lefts, estimates.lefts))
+        )
     for i, top in enumerate(tqdm(canvas.tops, desc="restoring", unit="row", disable=not progress)):
-        if grid is not None:
-            low, high, weight = (nodes[i] for nodes in row_nodes)
-            rows = [(low, 1 - weight), (high, weight)] if weight > 0 else [(low, np.float32(1))]
-            for row, _ in rows:
-                if row in shown_rows and row not in shown:
-                    shown[row] = grid.row(row)[0][shown_columns]
         for part in _chunks(len(canvas.lefts), count):
-            if grid is None:
+            if field is None:
                 sharp = network.restore(canvas.crops(top, canvas.lefts[part], network.surround))
             else:
-                psfs, adaptation = grid.between(rows, column_nodes, part)
-                sharp = network.deconvolve(canvas.crops(top, canvas.lefts[part], network.patch), psfs, adaptation)
+                here = field.at(i, part), adaptation.at(i, part)
+                sharp = network.deconvolve(canvas.crops(top, canvas.lefts[part], network.patch), *here)
             canvas.add(sharp, top, canvas.lefts[part])
-    psfs = None if grid is None else np.stack([shown[row] for row in sorted(shown)])
-    return canvas.picture(), psfs
+        if field is not None and i in shown_rows:
+            shown.append(to_host(field.at(i, shown_columns)))
+    return canvas.picture(), np.stack(shown) if shown else None

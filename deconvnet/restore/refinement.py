@@ -7,25 +7,18 @@ gradients of a latent image that has few edges (Xu, Zheng & Jia 2013) and those 
 from __future__ import annotations
 
 import numpy as np
-import scipy.fft
 
-from deconvnet.backend import array_module, irfft2, rfft2, to_host
+from deconvnet.backend import array_module, rfft2, to_host
 from deconvnet.errors import DeconvnetError
 from deconvnet.layers.border import extend_periodically, extended_shape
 from deconvnet.layers.psf import psf_to_otf
 from deconvnet.layers.resample import resample
 from deconvnet.layers.window import barthann_border
-from deconvnet.restore.nonblind import (
-    ESTIMATED_PSF,
-    deconvolve,
-    differences,
-    differences_adjoint,
-    differences_power,
-    estimate_noise,
-)
+from deconvnet.restore.blind_steps import edge_gradients, psfs_from_gradients, value_range
+from deconvnet.restore.nonblind import ESTIMATED_PSF, deconvolve, differences, estimate_noise
 from deconvnet.restore.psf_quality import JUDGED, clean_psf, middle, unlikeliness
 
-__all__ = ["edge_gradients", "estimate_psf_sparse", "fit_score", "psf_from_gradients", "refine_psf"]
+__all__ = ["estimate_psf_sparse", "fit_score", "refine_psf"]
 
 #: Prices of an edge pixel that are tried first when nothing is known of the PSF.
 FIRST_PRICES = (0.7e-2, 1.4e-2, 2.8e-2)
@@ -33,20 +26,13 @@ FIRST_PRICES = (0.7e-2, 1.4e-2, 2.8e-2)
 REFINING_PRICE, LEAST_PRICE = 1e-3, 2e-4
 #: Price at which `fit_score` counts edges.
 JUDGING_PRICE = 1.4e-2
-#: Percentiles between which an image's values count as its range; prices of edges are for the range 1.
-RANGE = (0.1, 99.9)
 #: The price of an edge is divided by this after every iteration.
 FALL = 1.1
-#: Weights that draw the latent image's gradients to the sparse ones: the first is this many times the price of an
-#: edge, each one is twice the one before, and the last is below the limit.
-FIRST_COUPLING, LAST_COUPLING = 2.0, 1e2
 #: Weight of the squared PSF beside the squared misfit of the gradients.
 BETA = 4.0
 #: With noise, an edge costs at least this many times its variance, and the weight of the squared PSF grows by this many
 #: times its variance, for each pixel.
 NOISE_PRICE, NOISE_BETA = 16.0, 4.0
-#: Steps of the accelerated projected gradient that finds the PSF.
-STEPS = 60
 #: Share of the maximum below which a PSF's pixels become zero after every iteration, and the share of the heaviest
 #: connected part's light that another part must have.
 THRESHOLD, LEAST_PART = 0.03, 0.1
@@ -56,97 +42,6 @@ ITERATIONS = 5
 LEVELS = 2
 #: The coarsest PSF of a pyramid is not smaller.
 SMALLEST_SIZE = 3
-
-
-def edge_gradients(y_hat, otf, price, shape):
-    """Gradients of the latent image that explains a blurry one with few edges.
-
-    Parameters
-    ----------
-    y_hat, otf : complex array (H, W//2 + 1)
-        Half spectra of the blurry image, continued periodically, and of the PSF.
-    price : float
-        What an edge pixel costs, in units of the squared misfit of a pixel.
-    shape : (int, int)
-        H and W.
-
-    Returns
-    -------
-    real array (2, H, W)
-        Differences to the next pixel down and across, both zero where there is no edge.
-
-    Notes
-    -----
-    Half-quadratic splitting (Xu, Lu, Xu & Jia 2011; Xu, Zheng & Jia 2013) of
-    ``min_x ‖psf * x − y‖² + price · #{∇x ≠ 0}``: with a coupling b that doubles from step to step, the gradients
-    ``w = ∇x where |∇x|² > price / b, else 0`` and ``x = F⁻¹[ (conj(K) Y + b F(∇ᵀw)) / (|K|² + b |F∇|²) ]`` in turn,
-    from x = y.
-    """
-    xp = array_module(y_hat, otf)
-    real = y_hat.real.dtype.type
-    data, power = otf.conj() * y_hat, otf.real**2 + otf.imag**2
-    gradient_power = differences_power(xp, shape, real)
-    x_hat, coupling = y_hat, FIRST_COUPLING * price
-    while True:
-        down, across = differences(irfft2(x_hat, shape))
-        edge = down**2 + across**2 > price / coupling
-        down, across = down * edge, across * edge
-        if coupling >= LAST_COUPLING / 2:
-            return xp.stack([down, across])
-        b = real(coupling)
-        x_hat = (data + b * rfft2(differences_adjoint(down, across))) / (power + b * gradient_power)
-        coupling *= 2
-
-
-def psf_from_gradients(x, y, start, beta=BETA, steps=STEPS):
-    """The non-negative PSF on a small support that best takes sharp feature images to blurry ones.
-
-    Parameters
-    ----------
-    x, y : real array (M, H, W)
-        Pairs of feature images, faded to zero at the borders.
-    start : real array (k, k)
-        First guess; it gives the support.
-    beta : float
-        Positive weight of the squared PSF.
-    steps : int
-
-    Returns
-    -------
-    array (k, k)
-        Not normalised.
-
-    Notes
-    -----
-    ``min Σ_m ‖psf * x_m − y_m‖² + β ‖psf‖²  subject to psf ≥ 0, and 0 outside the support``. Without the two
-    constraints it is the quotient layer (Schuler et al. 2015, Sec. 3.1.2), whose crop and clip come after the division
-    instead. The normal equations on the support only need the features' summed correlations at lags below k, so that
-    after one transform of each feature image every step works on a grid of about 2k × 2k: an accelerated projected
-    gradient (Beck & Teboulle 2009).
-    """
-    xp = array_module(x, y, start)
-    side, shape, real = len(start), x.shape[-2:], x.dtype.type
-    x_hat, y_hat = rfft2(x), rfft2(y)
-    own = irfft2((x_hat.real**2 + x_hat.imag**2).sum(axis=0), shape)
-    cross = irfft2((x_hat.conj() * y_hat).sum(axis=0), shape)
-    place, lags = xp.arange(side) - side // 2, xp.arange(1 - side, side)
-    target = cross[(place % shape[0])[:, None], place % shape[1]]
-    n = scipy.fft.next_fast_len(2 * side - 1, real=True)
-    circulant = xp.zeros((n, n), x.dtype)
-    circulant[(lags % n)[:, None], lags % n] = own[(lags % shape[0])[:, None], lags % shape[1]]
-    spectrum = rfft2(circulant).real
-    steepest = real(float(spectrum.max()) + beta)
-    room = xp.zeros((n, n), x.dtype)
-
-    psf = ahead = start
-    momentum = 1.0
-    for _ in range(steps):
-        room[:side, :side] = ahead
-        slope = irfft2(spectrum * rfft2(room), (n, n))[:side, :side] + real(beta) * ahead - target
-        before, psf = psf, xp.maximum(ahead - slope / steepest, 0)
-        last, momentum = momentum, (1 + np.sqrt(1 + 4 * momentum**2)) / 2
-        ahead = psf + real((last - 1) / momentum) * (psf - before)
-    return psf
 
 
 def _centred(psf):
@@ -197,12 +92,14 @@ def _iterate(image, psf, price, iterations, beta, variance):
     xp = array_module(image)
     inside = (slice(None), slice(shape[0] - 1), slice(shape[1] - 1))
     fade = max(side, 8)
-    blurry = barthann_border(xp.stack(differences(extended))[inside], fade)
+    faded = (shape[0] - 1, shape[1] - 1)
+    blurry_hat = rfft2(barthann_border(xp.stack(differences(extended))[inside], fade))[None]
     least = max(LEAST_PRICE, NOISE_PRICE * variance)
     beta += NOISE_BETA * variance * image.size
     for _ in range(iterations):
-        sharp = edge_gradients(y_hat, psf_to_otf(psf[None], grid)[0], price, grid)[inside]
-        found = psf_from_gradients(barthann_border(sharp, fade), blurry, psf, beta)
+        sharp = edge_gradients(y_hat[None], psf_to_otf(psf[None], grid), price, y_hat, grid)[inside]
+        sharp_hat = rfft2(barthann_border(sharp, fade))
+        found = psfs_from_gradients(sharp_hat, blurry_hat, psf[None], beta, faded)[0]
         if float(found.sum()) > 0:  # no edges were left: the next iteration, at a lower price, has more
             psf = _centred(clean_psf(found, THRESHOLD, LEAST_PART))
         price = max(price / FALL, least)
@@ -237,11 +134,10 @@ def _coarse_to_fine(image, psf, grids, price, iterations, beta):
 
 def _relative(image):
     """The image in units of its range of values."""
-    xp = array_module(image)
-    darkest, brightest = xp.percentile(image, xp.asarray(RANGE, dtype=image.dtype))
-    if not float(brightest - darkest) > 0:
+    extent = value_range(image)
+    if not extent > 0:
         raise DeconvnetError("the image is constant nearly everywhere: without edges there is nothing to tell its blur")
-    return image / (brightest - darkest)
+    return image / image.dtype.type(extent)
 
 
 def fit_score(image, psf, *, border=None):
@@ -278,7 +174,7 @@ def fit_score(image, psf, *, border=None):
     part = _relative(part)
     grid = extended_shape(part.shape, len(psf))
     y_hat = rfft2(extend_periodically(part, grid))
-    edges = edge_gradients(y_hat, psf_to_otf(psf[None], grid)[0], JUDGING_PRICE, grid).any(axis=0)
+    edges = edge_gradients(y_hat[None], psf_to_otf(psf[None], grid), JUDGING_PRICE, y_hat, grid).any(axis=0)
     return score * float(edges[border : part.shape[0] - border, border : part.shape[1] - border].mean())
 
 
@@ -298,7 +194,7 @@ def refine_psf(image, psf, *, iterations=ITERATIONS, levels=LEVELS, price=REFINI
     price : float
         What an edge pixel costs at first, see `edge_gradients`. A high price keeps the strongest edges only.
     beta : float
-        Positive weight of the squared PSF, see `psf_from_gradients`.
+        Positive weight of the squared PSF, see `psfs_from_gradients`.
 
     Returns
     -------
@@ -347,7 +243,7 @@ def estimate_psf_sparse(image, size, *, iterations=ITERATIONS, prices=FIRST_PRIC
         What an edge pixel costs on the coarsest level, see `edge_gradients`. Every price gives a PSF, and the one with
         the best `fit_score` is refined: which way the coarse levels go is a matter of chance.
     beta : float
-        Positive weight of the squared PSF, see `psf_from_gradients`.
+        Positive weight of the squared PSF, see `psfs_from_gradients`.
 
     Returns
     -------
@@ -363,7 +259,7 @@ def estimate_psf_sparse(image, size, *, iterations=ITERATIONS, prices=FIRST_PRIC
     -----
     A pyramid of images, each coarser by √2 than the one before, down to where the PSF has 3 px. On each level, a few
     times: gradients of a latent image with few edges (`edge_gradients`); the PSF that takes them to the gradients of
-    the blurry image (`psf_from_gradients`), without its specks and moved to the middle; a lower price of an edge.
+    the blurry image (`psfs_from_gradients`), without its specks and moved to the middle; a lower price of an edge.
     The PSF is then refined on the finest level once more. Noise bounds the price from below and adds to β: a latent
     image that follows the noise would explain it by a PSF that is too sharp.
 

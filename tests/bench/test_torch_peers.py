@@ -32,7 +32,7 @@ def test_pyramid_finds_the_same_psf_in_every_form(psf_size, form):
 def test_bursts_are_restored_to_the_same_picture(name):
     network, frames = burst_network(name), frames_of_burst(3, 65, 80)
     found = torch_restorer(network, "cpu", 9)(torch.from_numpy(frames), 7).numpy()
-    exact, _ = restore_frames(network, frames, stride=9)
+    exact, _ = restore_frames(network, frames, stride=9, refine=False)
     assert np.abs(found - exact).max() < 1e-4
 
 

@@ -59,7 +59,7 @@ def test_a_network_that_changes_nothing_gives_the_picture_back(rng, shape, strid
 def test_psfs_are_interpolated_where_the_patches_are():
     y, x = np.mgrid[:150, :170]
     frame = (0.2 + 0.002 * y + 0.001 * x).astype(np.float32)
-    picture, psfs = restore_frames(PassingPsfs(), np.stack([frame, frame]), psf_smoothing=0)
+    picture, psfs = restore_frames(PassingPsfs(), np.stack([frame, frame]), psf_smoothing=0, refine=False)
     assert psfs.shape[2:] == (2, 3, 3)
     inside = (slice(40, -40), slice(40, -40))
     assert np.abs(picture - frame)[inside].max() < 0.01
@@ -68,16 +68,16 @@ def test_psfs_are_interpolated_where_the_patches_are():
 def test_smoothing_over_places_removes_an_outlier():
     frame = np.full((150, 150), 0.5, dtype=np.float32)
     frame[75, 75] = 5.0
-    rough, _ = restore_frames(PassingPsfs(), np.stack([frame, frame]), psf_step=5, psf_smoothing=0)
-    smooth, _ = restore_frames(PassingPsfs(), np.stack([frame, frame]), psf_step=5, psf_smoothing=2)
+    rough, _ = restore_frames(PassingPsfs(), np.stack([frame, frame]), psf_step=5, psf_smoothing=0, refine=False)
+    smooth, _ = restore_frames(PassingPsfs(), np.stack([frame, frame]), psf_step=5, psf_smoothing=2, refine=False)
     assert np.ptp(smooth) < np.ptp(rough)
 
 
 def test_averaged_psfs_are_the_mean_over_neighbouring_places(rng):
     frame = rng.random((150, 150), dtype=np.float32)
     frames = np.stack([frame, frame])
-    _, each = restore_frames(PassingPsfs(), frames, stride=15, psf_step=15, psf_smoothing=0)
-    _, mean = restore_frames(PassingPsfs(), frames, stride=15, psf_step=15, psf_smoothing=1)
+    _, each = restore_frames(PassingPsfs(), frames, stride=15, psf_step=15, psf_smoothing=0, refine=False)
+    _, mean = restore_frames(PassingPsfs(), frames, stride=15, psf_step=15, psf_smoothing=1, refine=False)
     assert each.shape == mean.shape == (11, 11, 2, 3, 3)
     assert np.allclose(mean[4, 5], each[3:6, 4:7].mean(axis=(0, 1)), atol=1e-6)
     assert np.allclose(mean[0, 5], (2 * each[0, 4:7] + each[1, 4:7]).mean(axis=0) / 3, atol=1e-6)

@@ -1,23 +1,15 @@
-"""The PSF of a photo without learned weights: what it finds, what it mends, and its two inner problems."""
+"""The PSF of a photo without learned weights: what it finds and what it mends."""
 
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
-from scipy.optimize import nnls
 
-from deconvnet.backend import rfft2, to_device, to_host
+from deconvnet.backend import to_device, to_host
 from deconvnet.blur.convolve import convolve
 from deconvnet.blur.psf import sample_gp_psfs
 from deconvnet.errors import DeconvnetError
-from deconvnet.layers.psf import psf_to_otf
 from deconvnet.restore.nonblind import deconvolve
-from deconvnet.restore.refinement import (
-    edge_gradients,
-    estimate_psf_sparse,
-    fit_score,
-    psf_from_gradients,
-    refine_psf,
-)
+from deconvnet.restore.refinement import estimate_psf_sparse, fit_score, refine_psf
 
 SIZE = 13
 
@@ -113,37 +105,6 @@ def test_the_score_prefers_the_true_psf(blurry, psf, device):
     image = to_device(blurry, device)
     scores = [fit_score(image, to_device(np.ascontiguousarray(k), device)) for k in (psf, *others)]
     assert np.argmin(scores) == 0
-
-
-def test_sparse_gradients_are_those_of_the_flat_picture_behind_noise():
-    flat = np.zeros((32, 40))
-    flat[8:20, 10:30] = 0.6
-    noisy = flat + 0.01 * np.random.default_rng(0).standard_normal(flat.shape)
-    otf = psf_to_otf(delta(5)[None].astype(np.float64), flat.shape)[0]
-    found = edge_gradients(rfft2(noisy), otf, 0.02, flat.shape)
-    true = np.stack([np.roll(flat, -1, axis=0) - flat, np.roll(flat, -1, axis=1) - flat])
-    np.testing.assert_array_equal(found.any(axis=0), true.any(axis=0))
-    np.testing.assert_allclose(found, true, atol=0.05)
-
-
-def test_a_high_price_leaves_noise_without_edges_and_a_low_one_does_not():
-    noise = 0.01 * np.random.default_rng(0).standard_normal((32, 40))
-    otf = psf_to_otf(delta(5)[None].astype(np.float64), noise.shape)[0]
-    assert not edge_gradients(rfft2(noise), otf, 0.02, noise.shape).any()
-    assert edge_gradients(rfft2(noise), otf, 1e-6, noise.shape).any(axis=0).mean() > 0.9
-
-
-def test_the_psf_of_gradients_is_the_non_negative_least_squares_solution(device):
-    rng = np.random.default_rng(6)
-    x, y, side, beta = rng.standard_normal((2, 12, 14)), rng.standard_normal((2, 12, 14)), 5, 3.0
-    place = np.arange(side) - side // 2
-    columns = [np.roll(x, (i, j), axis=(-2, -1)).ravel() for i in place for j in place]
-    matrix = np.concatenate([np.stack(columns, axis=1), np.sqrt(beta) * np.eye(side**2)])
-    expected, _ = nnls(matrix, np.concatenate([y.ravel(), np.zeros(side**2)]))
-    start = np.full((side, side), 1 / side**2)
-    found = to_host(psf_from_gradients(*(to_device(a, device) for a in (x, y, start)), beta, 600))
-    np.testing.assert_allclose(found, expected.reshape(side, side), atol=1e-8)
-    assert (expected == 0).any()  # so that the constraint matters
 
 
 @pytest.mark.parametrize(

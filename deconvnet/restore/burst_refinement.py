@@ -1,0 +1,195 @@
+"""Better PSFs for a burst: the network's, refined by what all frames of a larger window say together.
+
+The network sees 129×129 px at a time. A window of some 200 px, seen by all frames at once, tells the PSFs much better
+once a good estimate is there.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from deconvnet.backend import array_module, irfft2, rfft2, to_host
+from deconvnet.layers.border import extend_periodically, extended_shape
+from deconvnet.layers.psf import psf_to_otf
+from deconvnet.layers.window import barthann_border
+from deconvnet.restore.blind_steps import edge_gradients, psfs_from_gradients, value_range
+from deconvnet.restore.nonblind import differences, differences_power, estimate_noise
+
+__all__ = ["refine_burst_psfs"]
+
+#: Iterations with sharp gradients of few edges, and then with the expected latent image.
+EDGE_STEPS, EXPECTATION_STEPS = 2, 4
+#: Price of an edge, see `deconvnet.restore.blind_steps.edge_gradients`, and the least multiple of the variance of the
+#: frames' noise (divided by the root of their number).
+PRICE, NOISE_PRICE = 4e-3, 16.0
+#: Weight of the squared distance from the given PSFs; the second is times the noise's variance, for each pixel.
+BETA, NOISE_BETA = 1.0, 8.0
+#: A PSF may be where, blurred by a Gaussian of this many pixels, it has this share of its maximum.
+SUPPORT_BLUR, SUPPORT_SHARE = 1.0, 0.05
+#: Share of the maximum below which a PSF's pixels become zero after every iteration.
+THRESHOLD = 0.04
+#: Radial bands of the latent image's spectrum.
+BANDS = 24
+#: Weight of the squared gradients beside the data in the first latent image, for each frame.
+FIRST_WEIGHT = 1e-3
+
+
+@functools.cache
+def _radius(shape):
+    """For each frequency of the half spectrum of an image of this shape, 0 to 1 in units of half a cycle per pixel."""
+    return np.minimum(np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])) / 0.5, 1.0)
+
+
+def _radial_mean(power, shape):
+    """The half spectrum (H, W//2 + 1) of powers with each replaced by the mean over its radius."""
+    xp = array_module(power)
+    place = _radius(shape) * (BANDS - 1)
+    band = np.round(place).astype(int).ravel()
+    mean = np.bincount(band, to_host(power).ravel(), BANDS) / np.maximum(np.bincount(band, minlength=BANDS), 1)
+    smooth = np.exp(np.interp(place, np.arange(BANDS), np.log(np.maximum(mean, 1e-12))))
+    return xp.asarray(smooth, dtype=power.dtype)
+
+
+def _supports(psfs):
+    """1 where the PSFs (N, k, k) may be, 0 elsewhere."""
+    from scipy.ndimage import gaussian_filter
+
+    blurred = gaussian_filter(to_host(psfs), (0, SUPPORT_BLUR, SUPPORT_BLUR), mode="constant")
+    allowed = blurred > SUPPORT_SHARE * blurred.max(axis=(1, 2), keepdims=True)
+    return array_module(psfs).asarray(allowed, dtype=psfs.dtype)
+
+
+def _centre_of_mass(psfs):
+    """Mean over the PSFs (N, k, k) of sum 1 of their centres of mass, down and across from the middle."""
+    xp = array_module(psfs)
+    place = xp.arange(psfs.shape[-1], dtype=psfs.dtype) - psfs.shape[-1] // 2
+    return float((psfs.sum(axis=2) @ place).mean()), float((psfs.sum(axis=1) @ place).mean())
+
+
+def _moved(psfs, down, across):
+    """PSFs (N, k, k) moved by so many pixels, linear between them; what leaves the grid is lost."""
+    from scipy.ndimage import shift
+
+    return array_module(psfs).asarray(shift(to_host(psfs), (0, down, across), order=1, mode="constant"))
+
+
+class _Window:
+    """What all iterations on one window share: the frames' spectra, their gradients, the noise, the scene's powers."""
+
+    def __init__(self, frames, size):
+        xp = array_module(frames)
+        self.count, height, width = frames.shape
+        self.dtype = frames.dtype.type
+        self.noise = self.dtype(np.median([estimate_noise(frame) for frame in frames]))
+        self.inside = (slice(None), slice(height - 1), slice(width - 1))
+        self.shape = (height - 1, width - 1)  # of the differences that do not reach over the border
+        self.fade, self.size = max(size, 8), size
+        self.grid = extended_shape((height, width), size)
+        extended = xp.stack([extend_periodically(frame, self.grid) for frame in frames])
+        self.y_hat = rfft2(extended)
+        self.gradient_power = differences_power(xp, self.grid, self.dtype)
+        self.gradients_hat = xp.stack([self._gradients_hat(xp.stack(differences(frame))) for frame in extended])
+        weight = barthann_border(xp.ones((1, *self.shape), dtype=frames.dtype), self.fade)
+        self.light = float((weight**2).sum())  # pixels, those of the faded border less
+        self.powers = None
+
+    def _gradients_hat(self, gradients):
+        return rfft2(barthann_border(gradients[self.inside], self.fade))
+
+    def sharp_edges(self, otf, price):
+        """Half spectra of the gradients of the latent image with few edges."""
+        power = (otf.real**2 + otf.imag**2).sum(axis=0) + self.dtype(1e-6)
+        weight = self.dtype(FIRST_WEIGHT * self.count)
+        start = (otf.conj() * self.y_hat).sum(axis=0) / (power + weight * self.gradient_power)
+        return self._gradients_hat(edge_gradients(self.y_hat, otf, price, start, self.grid)), None
+
+    def expected(self, otf):
+        """Half spectra of the gradients of the expected latent image, and the autocorrelation of what is uncertain."""
+        pixels = self.dtype(np.prod(self.grid))
+        data, power = (otf.conj() * self.y_hat).sum(axis=0), (otf.real**2 + otf.imag**2).sum(axis=0)
+        if self.powers is None:
+            # Those of the first estimate stay: a latent image whose spectrum may follow its own becomes ever whiter.
+            observed = (self.y_hat.real**2 + self.y_hat.imag**2).mean(axis=0) / pixels
+            flat = 2 * (self.gradient_power * observed).mean()
+            self.powers = _radial_mean(self._mean_power(data, power, flat, pixels), self.grid)
+        denominator = power + self.noise**2 * self.gradient_power / self.powers
+        variance = self.noise**2 / denominator
+        sharp = irfft2(data / denominator, self.grid)
+        xp = array_module(sharp)
+        uncertain = irfft2((self.gradient_power * variance).astype(data.dtype), self.grid) * self.dtype(self.light)
+        lags = xp.arange(1 - self.size, self.size)
+        uncertain = uncertain[(lags % self.grid[0])[:, None], lags % self.grid[1]]
+        return self._gradients_hat(xp.stack(differences(sharp))), uncertain
+
+    def _mean_power(self, data, power, prior, pixels):
+        """Expected power of the latent image's gradients, if it is `prior` before anything is seen."""
+        denominator = power + self.noise**2 * self.gradient_power / prior
+        found = data / denominator
+        return self.gradient_power * ((found.real**2 + found.imag**2) / pixels + self.noise**2 / denominator)
+
+
+def refine_burst_psfs(frames, psfs):
+    """Better PSFs of the registered frames of a burst, from estimates.
+
+    Parameters
+    ----------
+    frames : float array (N, H, W)
+        Luminance in [0, 1]; about 200 px on each side, at least twice the PSFs. The blur of each frame is taken as one
+        for all of it.
+    psfs : float array (N, k, k)
+        The estimates, non-negative, of sum 1; k is odd. The refined ones can grow within these k×k px.
+
+    Returns
+    -------
+    array (N, k, k)
+        Non-negative, of sum 1, dtype of the frames. The given ones if the frames show nothing.
+
+    Notes
+    -----
+    Latent image and PSFs in turn. The latent image first has few edges (`EDGE_STEPS` times); then, X being its
+    spectrum under a Gaussian prior whose gradients have the power S at each radius, its expectation and variance are
+    known in closed form, the former by the multi-frame quotient (Schuler et al. 2015, Eq. (5), over frames):
+
+        E X = Σ_i conj(K_i) Y_i / D,    var X = σ² / D,    D = Σ_i |K_i|² + σ² |F∇|² / S
+
+    and the PSFs that are then most likely solve, for every frame alone, with ∇ the two differences,
+
+        min ‖psf * ∇E x − ∇y_i‖² + ⟨psf, A psf⟩ + β ‖psf − given‖²,  psf ≥ 0,
+
+    where A has the spectrum ``|F∇|² var X`` (expectation maximisation, Dempster, Laird & Rubin 1977). The variance
+    keeps the PSFs from explaining noise; S, taken from the first such image, and the given PSFs keep the latent image
+    from becoming ever sharper, which the frames alone do not forbid. Nor do they tell where it is: after each step but
+    the last, all PSFs are moved so that their common centre of mass stays.
+    """
+    xp = array_module(frames, psfs)
+    extent = value_range(frames.mean(axis=0))
+    if not extent > 0:
+        return psfs
+    window = _Window(frames / frames.dtype.type(extent), psfs.shape[-1])
+    variance = float(window.noise) ** 2
+    price = max(PRICE, NOISE_PRICE * variance / np.sqrt(len(frames)))
+    beta = BETA + NOISE_BETA * variance * frames[0].size
+    given = psfs = psfs.astype(frames.dtype)
+    place = _centre_of_mass(given)
+    for step in range(EDGE_STEPS + EXPECTATION_STEPS):
+        otf = psf_to_otf(psfs, window.grid)
+        sharp_hat, uncertain = window.sharp_edges(otf, price) if step < EDGE_STEPS else window.expected(otf)
+        found = psfs_from_gradients(
+            sharp_hat,
+            window.gradients_hat,
+            psfs,
+            beta,
+            window.shape,
+            anchor=given,
+            support=_supports(psfs),
+            blurring=uncertain,
+        )
+        found = found * (found > THRESHOLD * found.max(axis=(1, 2), keepdims=True))
+        light = found.sum(axis=(1, 2), keepdims=True)
+        psfs = xp.where(light > 0, found / xp.maximum(light, 1e-12), psfs).astype(frames.dtype)
+        if step < EDGE_STEPS + EXPECTATION_STEPS - 1:  # the next step sharpens what moving blurs
+            drift = [here - there for here, there in zip(_centre_of_mass(psfs), place)]
+            psfs = _moved(psfs, -drift[0], -drift[1])
+    return psfs
