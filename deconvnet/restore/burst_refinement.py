@@ -21,6 +21,8 @@ __all__ = ["refine_burst_psfs"]
 
 #: Iterations with sharp gradients of few edges, and then with the expected latent image.
 EDGE_STEPS, EXPECTATION_STEPS = 2, 4
+#: Steps of the projected gradient in each; each starts where the one before ended.
+GRADIENT_STEPS = 24
 #: Price of an edge, see `deconvnet.restore.blind_steps.edge_gradients`, and the least multiple of the variance of the
 #: frames' noise (divided by the root of their number).
 PRICE, NOISE_PRICE = 4e-3, 16.0
@@ -182,6 +184,7 @@ def refine_burst_psfs(frames, psfs):
             psfs,
             beta,
             window.shape,
+            steps=GRADIENT_STEPS,
             anchor=given,
             support=_supports(psfs),
             blurring=uncertain,

@@ -22,7 +22,7 @@ CHUNK_FRAMES = 448
 SHOWN = 16
 #: Side of the windows in which PSFs are refined, their largest distance, and how far a place must lie inside for its
 #: PSFs to count in the window's first guess: pixels.
-WINDOW, WINDOW_STEP, WINDOW_MARGIN = 192, 64, 20
+WINDOW, WINDOW_STEP, WINDOW_MARGIN = 192, 96, 20
 
 
 def patch_places(length, centre, stride):
@@ -246,7 +246,7 @@ def restore_frames(
         Networks with PSFs only, without refinement: PSFs are averaged over ``(2·psf_smoothing + 1)²`` neighbouring
         places.
     refine : bool
-        Networks with PSFs only: refine them in windows of 192 px, at most 64 px apart
+        Networks with PSFs only: refine them in windows of 192 px, at most 96 px apart
         (`deconvnet.restore.burst_refinement.refine_burst_psfs`), from the mean of the estimates in each.
     device : {"cpu", "cuda"}
     progress : bool
