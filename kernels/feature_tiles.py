@@ -45,8 +45,11 @@ __all__ = [
     "feature_tiles_cuda",
     "feature_tiles_numba",
     "feature_tiles_reference",
+    "fused_arguments",
+    "map_tile",
     "tanh_rows",
     "tanh_rows_backward",
+    "tile_memory",
 ]
 
 #: Images that may come out of the last recombination.
@@ -99,35 +102,66 @@ def _conv_tiles(images, filters_hat, bias, grid, factors, activate, y):
                     _tanh(row, row.size)
 
 
+@njit(cache=True)
+def tile_memory(channels, side, like):
+    """Working memory of `map_tile`, in the dtype of ``like``."""
+    work = np.empty(side * side * 2, like.dtype)
+    spectra = np.empty((channels, side * side * 2), like.dtype)
+    out = np.empty(side * (side + 1) * COMPLEX, like.dtype)
+    line = np.empty(side * COMPLEX, like.dtype)
+    row, mixed = np.zeros(side * COMPLEX, like.dtype), np.zeros(side * COMPLEX, like.dtype)
+    return work, spectra, out, line, row, mixed, np.empty(side * LANES, like.dtype)
+
+
+@njit(cache=True)
+def map_tile(images, index, filters_hat, weights, grid, factors, memory, height, target, first):
+    """Feature images of one tile of all images' tiles.
+
+    Parameters
+    ----------
+    images : real array (B, C, H, W)
+    index : int
+    filters_hat, weights, grid, factors
+        As `fused_arguments` gives them.
+    memory : tuple
+        From `tile_memory`.
+    height : int
+        Of the whole feature images.
+    target : real array (F, rows, width)
+        Receives the rows from ``first`` on of the feature images of the tile's image.
+    first : int
+    """
+    work, spectra, out, line, row, mixed, mapped = memory
+    bias, hidden, hidden_bias, last, last_bias = weights
+    _, top, left = filter_image_tile(images, index, grid, filters_hat, factors, work, spectra, line, out)
+    step = grid[2]
+    width = min(step, target.shape[2] - left)
+    for i in range(min(step, height - top)):
+        _biased_row(out, i, width, grid, bias, row)
+        _tanh(row, width * COMPLEX)
+        for layer in range(hidden.shape[0]):
+            factors_here, biases = hidden[layer], hidden_bias[layer]
+            for p in range(0, width, 8):
+                _mix_hidden(row, p * COMPLEX, factors_here, 0, biases, 0, mixed, p * COMPLEX)
+            row, mixed = mixed, row
+            _tanh(row, width * COMPLEX)
+        for p in range(0, width, 8):
+            _mix_out(row, p * COMPLEX, last, 0, last_bias, 0, mapped, p * LANES)
+        for m in range(target.shape[0]):
+            line_out = target[m, top + i - first]
+            for p in range(width):
+                line_out[left + p] = mapped[p * LANES + m]
+
+
 @njit(cache=True, parallel=True)
-def _feature_tiles(images, filters_hat, bias, hidden, hidden_bias, last, last_bias, grid, factors, y):
-    step, side = grid[2], grid[3]
-    tiles = images.shape[0] * grid[0] * grid[1]
+def _feature_tiles(images, filters_hat, weights, grid, factors, y):
+    down, across, _, side = grid[:4]
+    tiles = images.shape[0] * down * across
     for chunk in prange(-(-tiles // CHUNK)):
-        work = np.empty(side * side * 2, images.dtype)
-        spectra = np.empty((images.shape[1], side * side * 2), images.dtype)
-        out = np.empty(side * (side + 1) * COMPLEX, images.dtype)
-        line = np.empty(side * COMPLEX, images.dtype)
-        row, mixed = np.zeros(side * COMPLEX, images.dtype), np.zeros(side * COMPLEX, images.dtype)
-        mapped = np.empty(side * LANES, images.dtype)
+        memory = tile_memory(images.shape[1], side, images)
         for index in range(chunk * CHUNK, min(tiles, (chunk + 1) * CHUNK)):
-            b, top, left = filter_image_tile(images, index, grid, filters_hat, factors, work, spectra, line, out)
-            width = min(step, y.shape[3] - left)
-            for i in range(min(step, y.shape[2] - top)):
-                _biased_row(out, i, width, grid, bias, row)
-                _tanh(row, width * COMPLEX)
-                for layer in range(hidden.shape[0]):
-                    weights, biases = hidden[layer], hidden_bias[layer]
-                    for p in range(0, width, 8):
-                        _mix_hidden(row, p * COMPLEX, weights, 0, biases, 0, mixed, p * COMPLEX)
-                    row, mixed = mixed, row
-                    _tanh(row, width * COMPLEX)
-                for p in range(0, width, 8):
-                    _mix_out(row, p * COMPLEX, last, 0, last_bias, 0, mapped, p * LANES)
-                for m in range(y.shape[1]):
-                    target = y[b, m, top + i]
-                    for p in range(width):
-                        target[left + p] = mapped[p * LANES + m]
+            target = y[index // (down * across)]
+            map_tile(images, index, filters_hat, weights, grid, factors, memory, y.shape[2], target, 0)
 
 
 @njit(cache=True, parallel=True)
@@ -337,29 +371,34 @@ def feature_tiles_reference(x, filters, bias, hidden, last):
     return xp.ascontiguousarray(y)
 
 
-def feature_tiles_numba(x, filters, bias, hidden, last):
-    """`feature_tiles` on the CPU, tile by tile; the same bits for any number of threads."""
+def fused_arguments(x, filters, bias, hidden, last):
+    """Arguments of `feature_tiles` as compiled functions take them.
+
+    Returns
+    -------
+    grid : TileGrid
+    filters_hat : real array
+        As of `filter_tiles`.
+    weights : tuple of real array
+        Bias, weights and biases of the recombinations (inputs first, zeros for missing filters), last weights and bias.
+    """
     _check(filters, last)
     grid = TileGrid(x.shape[2:], filters.shape[-1], x.dtype)
-    y = np.empty((len(x), len(last[1]), grid.height, grid.width), x.dtype)
-    weights = np.zeros((len(hidden), FILTERS * FILTERS), x.dtype)
+    mixes = np.zeros((len(hidden), FILTERS * FILTERS), x.dtype)
     biases = np.zeros((len(hidden), FILTERS), x.dtype)
     for i, (weight, hidden_bias) in enumerate(hidden):
-        weights[i] = _padded(_padded(weight.T, 0, FILTERS), 1, FILTERS).reshape(-1)
+        mixes[i] = _padded(_padded(weight.T, 0, FILTERS), 1, FILTERS).reshape(-1)
         biases[i, : len(hidden_bias)] = hidden_bias
     out = _padded(_padded(last[0].T, 0, FILTERS), 1, LANES).reshape(-1)
-    _feature_tiles(
-        np.ascontiguousarray(x),
-        filter_tiles(filters, grid.side),
-        _padded(bias, 0, FILTERS),
-        weights,
-        biases,
-        out,
-        _padded(last[1], 0, LANES),
-        grid.numbers,
-        grid.factors,
-        y,
-    )
+    weights = _padded(bias, 0, FILTERS), mixes, biases, out, _padded(last[1], 0, LANES)
+    return grid, filter_tiles(filters, grid.side), weights
+
+
+def feature_tiles_numba(x, filters, bias, hidden, last):
+    """`feature_tiles` on the CPU, tile by tile; the same bits for any number of threads."""
+    grid, filters_hat, weights = fused_arguments(x, filters, bias, hidden, last)
+    y = np.empty((len(x), len(last[1]), grid.height, grid.width), x.dtype)
+    _feature_tiles(np.ascontiguousarray(x), filters_hat, weights, grid.numbers, grid.factors, y)
     return y
 
 

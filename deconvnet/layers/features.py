@@ -11,6 +11,7 @@ import numpy as np
 
 from deconvnet.backend import array_module
 from deconvnet.errors import DeconvnetError
+from deconvnet.kernels.feature_strips import feature_strips
 from deconvnet.kernels.feature_tiles import (
     FILTERS,
     LARGEST_SIDE,
@@ -21,6 +22,8 @@ from deconvnet.kernels.feature_tiles import (
     tanh_rows,
     tanh_rows_backward,
 )
+from deconvnet.kernels.image_strips import StripGrid
+from deconvnet.kernels.lane_long_fft import is_smooth
 from deconvnet.layers.base import Layer
 from deconvnet.layers.conv import Conv
 from deconvnet.layers.recombine import Recombine
@@ -103,6 +106,31 @@ class Features(Layer):
             active.append(mixed)
         y = active[-1] @ self.out.weight.value.T + self.out.bias.value
         return np.ascontiguousarray(y.reshape(*grid, -1).transpose(0, 3, 1, 2)), (x, active)
+
+    def strips(self, x, window, grid):
+        """Row transforms of the faded feature images, see `feature_strips`; without training, on the CPU.
+
+        Parameters
+        ----------
+        x : real array (B, channels, H, W)
+        window : (real array (H − size + 1,), real array (W − size + 1,))
+        grid : (int, int)
+            Size to which the feature images are continued with zeros.
+
+        Returns
+        -------
+        spectra : real array, or None
+            None where there is no kernel for it: on a GPU, for other widths, and for sizes without a fast transform.
+        grid : StripGrid or None
+        """
+        self._check(x.shape)
+        if not (self._fits_tiles(x) and all(is_smooth(n) for n in grid)):
+            return None, None
+        strips = StripGrid(grid, x.dtype)
+        filters, bias = self.conv.filters.value, self.conv.bias.value
+        hidden = [(layer.weight.value, layer.bias.value) for layer in self.hidden]
+        last = self.out.weight.value, self.out.bias.value
+        return feature_strips(x, filters, bias, hidden, last, window, strips), strips
 
     def backward(self, dy, cache, *, dx_channels=slice(None)):
         """Gradient of the input channels ``dx_channels``, in their order; None for None."""

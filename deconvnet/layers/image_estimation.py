@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from deconvnet.backend import array_module, irfft2, irfft2_backward, rfft2, rfft2_backward
+from deconvnet.kernels.image_quotient import image_quotient_numba, image_spectrum
+from deconvnet.kernels.lane_long_fft import is_smooth
 from deconvnet.kernels.quotient import quotient_spectrum, quotient_spectrum_backward
 from deconvnet.layers.base import Layer, Parameter
 from deconvnet.layers.border import extend_periodically, extend_periodically_backward, extended_shape
@@ -105,10 +107,23 @@ class ImageEstimation(Layer):
         self.margin = margin
         self.log_beta = Parameter(np.log(np.asarray(beta, dtype=dtype)))
 
+    def spectrum(self, y, *, train=False):
+        """What `forward` needs of blurry images ``y (B, H, W)``, whatever the PSF; for as many calls as there are.
+
+        It is their `blurry_spectrum`, or, without training on the CPU, what `image_quotient_numba` takes; and the size
+        of the extended images.
+        """
+        grid = extended_shape(y.shape[-2:], self.margin)
+        if train or array_module(y) is not np or not all(is_smooth(n) for n in grid):
+            return blurry_spectrum(y, self.margin)
+        return image_spectrum(extend_periodically(y, grid)), grid
+
     def forward(self, y, psf, *, spectrum=None, train=False):
-        """Latent images of blurry ones ``y (B, H, W)``; ``spectrum`` saves a second `blurry_spectrum` of them."""
-        y_hat, grid = blurry_spectrum(y, self.margin) if spectrum is None else spectrum
+        """Latent images of blurry ones ``y (B, H, W)``; ``spectrum`` saves a second call of `spectrum`."""
+        y_hat, grid = self.spectrum(y, train=train) if spectrum is None else spectrum
         beta = float(array_module(y).exp(self.log_beta.value))
+        if y_hat.dtype.kind != "c":
+            return image_quotient_numba(y_hat, psf, beta, grid, y.shape[-2:]), None
         x, cache = estimate_image(y_hat, psf, beta, grid, y.shape[-2:])
         return x, ((cache, beta) if train else None)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from deconvnet.backend import array_module, irfft2, irfft2_backward, rfft2, rfft2_backward
+from deconvnet.kernels.psf_quotient import psf_quotient, psf_quotient_of_strips
 from deconvnet.kernels.quotient import quotient_spectrum, quotient_spectrum_backward
 from deconvnet.layers.base import Layer, Parameter
 
@@ -96,10 +97,36 @@ class Quotient(Layer):
         self.learned = learned
 
     def forward(self, x, y, *, train=False):
-        xp = array_module(x, y)
-        beta = xp.exp(self.log_beta.value) if self.learned else self.fixed_beta
-        z, cache = quotient(x, y, beta)
+        z, cache = quotient(x, y, self._beta(array_module(x, y)))
         return z, (cache if train else None)
+
+    def middle(self, maps, window, grid, side):
+        """What `forward` gives around the origin, for faded images that are continued with zeros; without training.
+
+        Parameters
+        ----------
+        maps : real array (B, 2M, H, W)
+            The x_m, then the y_m.
+        window : (real array (H,), real array (W,))
+            Factors of the window that they are multiplied by.
+        grid : (int, int)
+            Size to which they are continued.
+        side : int
+            Odd side of what is wanted. β must be a scalar.
+
+        Returns
+        -------
+        real array (B, side, side)
+            Its origin is at index (0, 0).
+        """
+        return psf_quotient(maps, *window, tuple(grid), float(self._beta(array_module(maps))), side)
+
+    def middle_of_strips(self, spectra, batch, grid, side):
+        """`middle` of ``batch`` images whose rows are transformed already, see `psf_quotient_of_strips`."""
+        return psf_quotient_of_strips(spectra, batch, grid, float(self._beta(np)), side)
+
+    def _beta(self, xp):
+        return xp.exp(self.log_beta.value) if self.learned else self.fixed_beta
 
     def backward(self, dz, cache):
         dx, dy, dbeta = quotient_backward(dz, cache)

@@ -7,7 +7,7 @@ import functools
 import numpy as np
 import scipy.sparse
 
-from deconvnet.backend import array_module
+from deconvnet.kernels.resampling import gather_sum
 
 __all__ = ["resample", "resample_backward"]
 
@@ -49,12 +49,8 @@ def _gather(matrix):
 
 def _apply(x, indices, weights, axis):
     """Weighted sum of gathered rows (axis −2) or columns (axis −1)."""
-    xp = array_module(x)
-    y = 0
-    for place, weight in zip(indices, weights):
-        factor = xp.asarray(weight.astype(x.dtype))
-        y = y + xp.take(x, xp.asarray(place), axis=axis) * (factor if axis == -1 else factor[:, None])
-    return y
+    y = gather_sum(x.reshape(-1, *x.shape[-2:]), indices, weights, axis)
+    return y.reshape(*x.shape[:-2], *y.shape[-2:])
 
 
 def resample(x, shape):

@@ -98,6 +98,10 @@ class BarthannBorder(Layer):
     def forward(self, x, *, scale=1.0, grid=None, train=False):
         return barthann_border(x, self.width, scale=scale, grid=grid), ((x.shape[-2:], scale) if train else None)
 
+    def factors(self, shape, *, like, scale=1.0):
+        """The window's two factors (H,) and (W,), with the scale in the first, on the device of ``like``."""
+        return _profiles(array_module(like), shape, self.width, scale, like.dtype)
+
     def backward(self, dy, cache):
         shape, scale = cache
         return barthann_border_backward(dy, shape, self.width, scale=scale)

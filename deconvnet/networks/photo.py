@@ -16,7 +16,7 @@ from deconvnet.backend import array_module
 from deconvnet.errors import DeconvnetError
 from deconvnet.layers.base import Layer
 from deconvnet.layers.features import Features
-from deconvnet.layers.image_estimation import ImageEstimation, blurry_spectrum
+from deconvnet.layers.image_estimation import ImageEstimation
 from deconvnet.layers.psf_support import PsfSupport
 from deconvnet.layers.quotient import Quotient
 from deconvnet.layers.resample import resample, resample_backward
@@ -138,15 +138,26 @@ class Stage(Layer):
         """PSFs (B, k, k) of blurry images ``y (B, H, W)`` without their mean, and the latent images if there are."""
         xp = array_module(y, latent)
         stacked = xp.stack([y, latent], axis=1) if self.latent else y[:, None]
-        maps, features_cache = self.features.forward(stacked, train=train)
-        shape = maps.shape[-2:]
+        shape = [n - self.features.size + 1 for n in y.shape[-2:]]
         grid = [scipy.fft.next_fast_len(max(n, self.psf_size), real=True) for n in shape]
         # Over √n, n their pixels: the maps' power spectrum, and so β, does not depend on the image's size.
-        faded, fade_cache = self.fade.forward(maps, scale=(shape[0] * shape[1]) ** -0.5, grid=grid, train=train)
+        scale = (shape[0] * shape[1]) ** -0.5
+        if not train:
+            return self.support.forward(self._raw_psf(stacked, shape, grid, scale))[0], None
+        maps, features_cache = self.features.forward(stacked, train=True)
+        faded, fade_cache = self.fade.forward(maps, scale=scale, grid=grid, train=True)
         sharp, blurry = faded[:, : self.pairs], faded[:, self.pairs :]
-        raw, quotient_cache = self.quotient.forward(sharp, blurry, train=train)
-        psf, support_cache = self.support.forward(raw, train=train)
-        return psf, ((features_cache, fade_cache, quotient_cache, support_cache) if train else None)
+        raw, quotient_cache = self.quotient.forward(sharp, blurry, train=True)
+        psf, support_cache = self.support.forward(raw, train=True)
+        return psf, (features_cache, fade_cache, quotient_cache, support_cache)
+
+    def _raw_psf(self, stacked, shape, grid, scale):
+        """The quotient around its origin, by the shortest way that there is; feature images are of size ``shape``."""
+        window = self.fade.factors(shape, like=stacked, scale=scale)
+        spectra, strips = self.features.strips(stacked, window, grid)
+        if spectra is not None:
+            return self.quotient.middle_of_strips(spectra, len(stacked), strips, self.psf_size)
+        return self.quotient.middle(self.features.forward(stacked)[0], window, grid, self.psf_size)
 
     def backward(self, dpsf, cache, *, need_dlatent=True):
         """Gradient of the latent images, None without them or if it is not needed; the blurry ones get none."""
@@ -223,7 +234,7 @@ class Scale(Layer):
             stage_caches.append(cache)
             if i + 1 < len(stages) or need_latent:
                 if spectrum is None:
-                    spectrum = blurry_spectrum(y, stage.image.margin)
+                    spectrum = stage.image.spectrum(y, train=train)
                 latent, cache = stage.image.forward(y, psf, spectrum=spectrum, train=train)
                 image_caches.append(cache)
         return psfs, (latent if need_latent else None), (_ScaleCache(stage_caches, image_caches) if train else None)

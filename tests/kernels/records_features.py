@@ -23,7 +23,8 @@ def _uniform(rng, real, *shape):
     return (rng.uniform(-1, 1, shape) * np.sqrt(3 / np.prod(shape[1:], dtype=float))).astype(real)
 
 
-def _features(rng, real, size):
+def features_case(rng, real, size):
+    """Arguments of `feature_tiles`, weights and biases of the recombinations one after the other."""
     batch, channels, height, width, side, filters, layers, images = size
     arguments = [rng.standard_normal((batch, channels, height, width)).astype(real)]
     arguments += [_uniform(rng, real, filters, channels, side, side), _uniform(rng, real, filters)]
@@ -84,7 +85,7 @@ RECORDS = [
         _paired(feature_tiles.feature_tiles_reference),
         _paired(feature_tiles.feature_tiles_numba),
         _paired(feature_tiles.feature_tiles),
-        _features,
+        features_case,
         cuda=_paired(feature_tiles.feature_tiles_cuda),
         sizes=FUSED,
     ),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deconvnet.backend import rfft2, to_device, to_host
-from deconvnet.layers.quotient import quotient
+from deconvnet.layers.quotient import Quotient, quotient
 from deconvnet.testing import TOLERANCE
 
 
@@ -58,3 +58,16 @@ def test_float32_stays_float32_and_close_to_float64(rng):
     single, _ = quotient(x.astype(np.float32), y.astype(np.float32), 0.5)
     assert single.dtype == np.float32
     assert np.abs(single - exact).max() <= TOLERANCE["float32"] * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("grid", [(24, 25), (22, 26)])
+def test_the_middle_is_what_whole_transforms_give_around_the_origin(rng, device, grid):
+    layer = Quotient(0.3, learned=True, dtype=np.float64).to(device)
+    maps = to_device(rng.standard_normal((2, 4, 21, 19)), device)
+    window = [to_device(rng.random(n), device) for n in (21, 19)]
+    faded = np.zeros((2, 4, *grid))
+    faded[..., :21, :19] = to_host(maps) * np.outer(*(to_host(w) for w in window))
+    whole, _ = layer.forward(*(to_device(faded[:, part], device) for part in (slice(2), slice(2, 4))))
+    place = np.array([0, 1, 2, -2, -1])
+    expected = to_host(whole)[:, place[:, None], place]
+    assert np.allclose(to_host(layer.middle(maps, window, grid, 5)), expected, rtol=0, atol=1e-12)

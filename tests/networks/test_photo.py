@@ -85,6 +85,21 @@ def test_psfs_after_every_stage_for_any_image_size(rng):
                 assert np.allclose(psf.sum(axis=(1, 2)), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "widths", [{}, {"filters": 40}, {"features": [9, 9]}], ids=["fused", "many filters", "many feature images"]
+)
+@pytest.mark.parametrize("real", [np.float32, np.float64])
+def test_the_ways_without_training_give_what_training_sees(widths, real, rng):
+    scales = [scale_config(7, 2, **widths), scale_config(11, 2, **widths)]
+    network = Pyramid(scales=scales, rng=rng, dtype=real)
+    image = rng.random((2, 71, 83)).astype(real)
+    plain, fused = network.forward(image, train=True)[0], network.forward(image)[0]
+    tolerance = 1e-4 if real == np.float32 else 1e-11
+    for trained, found in zip(plain, fused, strict=True):
+        assert found.dtype == real
+        assert abs(found - trained).max() <= tolerance * trained.max()
+
+
 def test_brightness_does_not_matter(rng):
     network = Pyramid(scales=[scale_config(7, 2, **TINY)], rng=rng, dtype=np.float64)
     image = _images(rng, 1, 40, 40) / 2
