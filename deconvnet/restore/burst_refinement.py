@@ -13,9 +13,11 @@ import numpy as np
 from deconvnet.backend import array_module, irfft2, rfft2, to_host
 from deconvnet.layers.border import extend_periodically, extended_shape
 from deconvnet.layers.psf import psf_to_otf
+from deconvnet.layers.resample import resample
 from deconvnet.layers.window import barthann_border
 from deconvnet.restore.blind_steps import edge_gradients, psfs_from_gradients, value_range
 from deconvnet.restore.nonblind import differences, differences_power, estimate_noise
+from deconvnet.restore.psf_quality import resized_psf
 
 __all__ = ["refine_burst_psfs"]
 
@@ -32,6 +34,9 @@ BETA, NOISE_BETA = 1.0, 8.0
 SUPPORT_BLUR, SUPPORT_SHARE = 1.0, 0.05
 #: Share of the maximum below which a PSF's pixels become zero after every iteration.
 THRESHOLD = 0.04
+#: PSFs of which the median spreads more than this (root mean square, pixels) are first refined on frames smaller by
+#: the second factor. It gains 2 dB at 25 px, and would lose more than that below some 11 px.
+WIDE, COARSER = 3.8, 2**0.5
 #: Radial bands of the latent image's spectrum.
 BANDS = 24
 #: Weight of the squared gradients beside the data in the first latent image, for each frame.
@@ -70,11 +75,21 @@ def _centre_of_mass(psfs):
     return float((psfs.sum(axis=2) @ place).mean()), float((psfs.sum(axis=1) @ place).mean())
 
 
-def _moved(psfs, down, across):
-    """PSFs (N, k, k) moved by so many pixels, linear between them; what leaves the grid is lost."""
+def _moved_to(psfs, place):
+    """PSFs (N, k, k) moved, linearly between pixels, to another common centre of mass; what leaves the grid is lost."""
     from scipy.ndimage import shift
 
-    return array_module(psfs).asarray(shift(to_host(psfs), (0, down, across), order=1, mode="constant"))
+    here = _centre_of_mass(psfs)
+    moved = shift(to_host(psfs), (0, place[0] - here[0], place[1] - here[1]), order=1, mode="constant")
+    return array_module(psfs).asarray(moved)
+
+
+def _spread(psfs):
+    """Median over the PSFs (N, k, k) of the root mean squared distance of their light from its centre, in pixels."""
+    psfs = to_host(psfs)
+    offset = np.arange(psfs.shape[-1]) - psfs.shape[-1] // 2
+    profiles = psfs.sum(axis=2), psfs.sum(axis=1)
+    return float(np.median(np.sqrt(sum(p @ offset**2 - (p @ offset) ** 2 for p in profiles))))
 
 
 class _Window:
@@ -164,17 +179,45 @@ def refine_burst_psfs(frames, psfs):
     keeps the PSFs from explaining noise; S, taken from the first such image, and the given PSFs keep the latent image
     from becoming ever sharper, which the frames alone do not forbid. Nor do they tell where it is: after each step but
     the last, all PSFs are moved so that their common centre of mass stays.
+
+    The constants of this module were chosen on bursts of 192 px from photographs that the network had not seen: five,
+    blurred by 3 to 33 px with noise of 0.01, and eight with a camera's noise, compression, clipping and registration
+    left-overs. Of 14 frames with PSFs of 17 px the network's pictures have 28.8 dB, with refined PSFs 33.6, with the
+    true ones 34.8; of 33 px 23.2, 28.1 and 28.6; the camera's bursts of 9 px 31.9, 32.7 and 33.3; bursts of 3 px lose:
+    44.5, 43.8 and 45.8. A second round of all steps gains some 0.5 dB from 25 px on and loses as much at 7 px.
+    Cost: 0.1 to 0.2 s for 14 frames of 192×192 on one core.
     """
-    xp = array_module(frames, psfs)
     extent = value_range(frames.mean(axis=0))
     if not extent > 0:
         return psfs
-    window = _Window(frames / frames.dtype.type(extent), psfs.shape[-1])
+    frames = frames / frames.dtype.type(extent)
+    psfs = psfs.astype(frames.dtype)
+    if _spread(psfs) > WIDE:
+        psfs = _refine_coarsely(frames, psfs)
+    return _refine(frames, psfs)
+
+
+def _refine_coarsely(frames, psfs):
+    """Better PSFs by smaller frames, on which wide PSFs are easier to mend."""
+    xp = array_module(frames, psfs)
+    shape = frames.shape[-2:]
+    small = tuple(round(n / COARSER) for n in shape)
+    factor = small[0] / shape[0]
+    size = 2 * round((psfs.shape[-1] * factor - 1) / 2) + 1
+    coarse = xp.stack([resized_psf(psf, factor, size) for psf in psfs])
+    coarse = _refine(xp.stack([resample(frame, small) for frame in frames]), coarse)
+    found = xp.stack([resized_psf(psf, 1 / factor, psfs.shape[-1]) for psf in coarse])
+    return _moved_to(found, _centre_of_mass(psfs))
+
+
+def _refine(frames, psfs):
+    """`refine_burst_psfs` of frames in units of their range, at one size."""
+    xp = array_module(frames, psfs)
+    window = _Window(frames, psfs.shape[-1])
     variance = float(window.noise) ** 2
     price = max(PRICE, NOISE_PRICE * variance / np.sqrt(len(frames)))
     beta = BETA + NOISE_BETA * variance * frames[0].size
-    given = psfs = psfs.astype(frames.dtype)
-    place = _centre_of_mass(given)
+    given, place = psfs, _centre_of_mass(psfs)
     for step in range(EDGE_STEPS + EXPECTATION_STEPS):
         otf = psf_to_otf(psfs, window.grid)
         sharp_hat, uncertain = window.sharp_edges(otf, price) if step < EDGE_STEPS else window.expected(otf)
@@ -193,6 +236,5 @@ def refine_burst_psfs(frames, psfs):
         light = found.sum(axis=(1, 2), keepdims=True)
         psfs = xp.where(light > 0, found / xp.maximum(light, 1e-12), psfs).astype(frames.dtype)
         if step < EDGE_STEPS + EXPECTATION_STEPS - 1:  # the next step sharpens what moving blurs
-            drift = [here - there for here, there in zip(_centre_of_mass(psfs), place)]
-            psfs = _moved(psfs, -drift[0], -drift[1])
+            psfs = _moved_to(psfs, place)
     return psfs

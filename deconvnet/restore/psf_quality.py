@@ -5,9 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from deconvnet.backend import array_module, irfft2, rfft2, to_host
+from deconvnet.layers.resample import resample
 from deconvnet.restore.nonblind import ALPHA
 
-__all__ = ["JUDGED", "THRESHOLD", "clean_psf", "middle", "sharpen_psf", "unlikeliness"]
+__all__ = [
+    "JUDGED",
+    "SMALLEST_SIZE",
+    "THRESHOLD",
+    "clean_psf",
+    "middle",
+    "resized_psf",
+    "sharpen_psf",
+    "unlikeliness",
+]
 
 #: Share of a PSF's maximum below which its pixels are taken for errors of the estimate.
 THRESHOLD = 0.05
@@ -15,6 +25,8 @@ THRESHOLD = 0.05
 LEAST_PART = 0.1
 #: Side of the middle part of the picture that candidates for the PSF are judged on.
 JUDGED = 512
+#: No PSF is made smaller than this.
+SMALLEST_SIZE = 3
 #: Regulariser of the deconvolution that sharpens a PSF.
 BETA_SHARPEN = 0.01
 
@@ -55,6 +67,34 @@ def clean_psf(psf, threshold=THRESHOLD, least_part=LEAST_PART):
     kept &= light[parts] >= least_part * light.max()
     clean = psf * xp.asarray(kept)
     return clean / clean.sum()
+
+
+def resized_psf(psf, factor, size):
+    """A PSF on a grid with other pixels.
+
+    Parameters
+    ----------
+    psf : float array (k, k)
+        Non-negative; k is odd.
+    factor : float
+        Pixels of the new grid in one of the old.
+    size : int
+        Side of the new support, odd. What is beyond it is lost.
+
+    Returns
+    -------
+    array (size, size)
+        Non-negative, of sum 1.
+    """
+    xp = array_module(psf)
+    side = max(SMALLEST_SIZE, 2 * round((len(psf) * factor - 1) / 2) + 1)
+    fine = xp.maximum(resample(psf, (side, side)), 0)
+    if side < size:
+        fine = xp.pad(fine, (size - side) // 2)
+    else:
+        start = (side - size) // 2
+        fine = fine[start : start + size, start : start + size]
+    return fine / fine.sum()
 
 
 def sharpen_psf(psf, sigma):

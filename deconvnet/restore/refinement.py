@@ -16,7 +16,7 @@ from deconvnet.layers.resample import resample
 from deconvnet.layers.window import barthann_border
 from deconvnet.restore.blind_steps import edge_gradients, psfs_from_gradients, value_range
 from deconvnet.restore.nonblind import ESTIMATED_PSF, deconvolve, differences, estimate_noise
-from deconvnet.restore.psf_quality import JUDGED, clean_psf, middle, unlikeliness
+from deconvnet.restore.psf_quality import JUDGED, SMALLEST_SIZE, clean_psf, middle, resized_psf, unlikeliness
 
 __all__ = ["estimate_psf_sparse", "fit_score", "refine_psf"]
 
@@ -40,8 +40,6 @@ THRESHOLD, LEAST_PART = 0.03, 0.1
 ITERATIONS = 5
 #: Levels of the pyramid on which a given PSF is refined.
 LEVELS = 2
-#: The coarsest PSF of a pyramid is not smaller.
-SMALLEST_SIZE = 3
 
 
 def _centred(psf):
@@ -68,19 +66,6 @@ def _pyramid(shape, size, levels):
         if side == SMALLEST_SIZE:
             break
     return grids[::-1]
-
-
-def _resized(psf, factor, size):
-    """The PSF on a grid finer by a factor, in an odd support of this size."""
-    xp = array_module(psf)
-    side = max(SMALLEST_SIZE, 2 * round((len(psf) * factor - 1) / 2) + 1)
-    fine = xp.maximum(resample(psf, (side, side)), 0)
-    if side < size:
-        fine = xp.pad(fine, (size - side) // 2)
-    else:
-        start = (side - size) // 2
-        fine = fine[start : start + size, start : start + size]
-    return fine / fine.sum()
 
 
 def _iterate(image, psf, price, iterations, beta, variance):
@@ -125,7 +110,7 @@ def _coarse_to_fine(image, psf, grids, price, iterations, beta):
     before = None
     for shape, size in grids:
         if before is not None:
-            psf = _resized(psf, shape[0] / before, size)
+            psf = resized_psf(psf, shape[0] / before, size)
         level = resample(image, shape) if shape != image.shape else image
         psf, price = _iterate(level, psf, price, iterations, beta, variance * level.size / image.size)
         before = shape[0]
@@ -224,7 +209,7 @@ def refine_psf(image, psf, *, iterations=ITERATIONS, levels=LEVELS, price=REFINI
     if not bool(xp.isfinite(psf).all()) or float(psf.min()) < 0 or not float(psf.sum()) > 0:
         raise DeconvnetError("the PSF must hold finite values from 0 up, and not only zeros")
     grids = _pyramid(image.shape, len(psf), levels)
-    start = _resized(psf, grids[0][0][0] / image.shape[0], grids[0][1])
+    start = resized_psf(psf, grids[0][0][0] / image.shape[0], grids[0][1])
     return _coarse_to_fine(_relative(image), start, grids, price, iterations, beta)
 
 
