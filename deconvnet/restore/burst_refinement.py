@@ -30,13 +30,17 @@ GRADIENT_STEPS = 24
 PRICE, NOISE_PRICE = 4e-3, 16.0
 #: Weight of the squared distance from the given PSFs; the second is times the noise's variance, for each pixel.
 BETA, NOISE_BETA = 1.0, 8.0
+#: Least standard deviation of the noise, in units of the frames' range.
+LEAST_NOISE = 1e-3
 #: A PSF may be where, blurred by a Gaussian of this many pixels, it has this share of its maximum.
 SUPPORT_BLUR, SUPPORT_SHARE = 1.0, 0.05
 #: Share of the maximum below which a PSF's pixels become zero after every iteration.
 THRESHOLD = 0.04
-#: PSFs of which the median spreads more than this (root mean square, pixels) are first refined on frames smaller by
-#: the second factor. It gains 2 dB at 25 px, and would lose more than that below some 11 px.
-WIDE, COARSER = 3.8, 2**0.5
+#: PSFs of which the median spreads more than this (root mean square, pixels) are also refined on frames smaller by the
+#: second factor first, and the likelier ones taken. Below some 11 px that start would only lose.
+WIDE, COARSER = 3.0, 2**0.5
+#: Iterations that find the power of the latent image's gradients for this choice.
+POWER_STEPS = 8
 #: Radial bands of the latent image's spectrum.
 BANDS = 24
 #: Weight of the squared gradients beside the data in the first latent image, for each frame.
@@ -93,45 +97,50 @@ def _spread(psfs):
 
 
 class _Window:
-    """What all iterations on one window share: the frames' spectra, their gradients, the noise, the scene's powers."""
+    """What all iterations on one window share: the frames' spectra and those of their gradients, and the noise."""
 
     def __init__(self, frames, size):
         xp = array_module(frames)
         self.count, height, width = frames.shape
+        self.pixels = height * width
         self.dtype = frames.dtype.type
-        self.noise = self.dtype(np.median([estimate_noise(frame) for frame in frames]))
+        self.noise = self.dtype(max(np.median([estimate_noise(frame) for frame in frames]), LEAST_NOISE))
         self.inside = (slice(None), slice(height - 1), slice(width - 1))
         self.shape = (height - 1, width - 1)  # of the differences that do not reach over the border
         self.fade, self.size = max(size, 8), size
         self.grid = extended_shape((height, width), size)
+        self.grid_pixels = self.dtype(np.prod(self.grid))
         extended = xp.stack([extend_periodically(frame, self.grid) for frame in frames])
         self.y_hat = rfft2(extended)
         self.gradient_power = differences_power(xp, self.grid, self.dtype)
         self.gradients_hat = xp.stack([self._gradients_hat(xp.stack(differences(frame))) for frame in extended])
         weight = barthann_border(xp.ones((1, *self.shape), dtype=frames.dtype), self.fade)
         self.light = float((weight**2).sum())  # pixels, those of the faded border less
-        self.powers = None
 
     def _gradients_hat(self, gradients):
         return rfft2(barthann_border(gradients[self.inside], self.fade))
 
     def sharp_edges(self, otf, price):
         """Half spectra of the gradients of the latent image with few edges."""
-        power = (otf.real**2 + otf.imag**2).sum(axis=0) + self.dtype(1e-6)
+        data, power = self._sums(otf)
         weight = self.dtype(FIRST_WEIGHT * self.count)
-        start = (otf.conj() * self.y_hat).sum(axis=0) / (power + weight * self.gradient_power)
-        return self._gradients_hat(edge_gradients(self.y_hat, otf, price, start, self.grid)), None
+        start = data / (power + weight * self.gradient_power + self.dtype(1e-6))
+        return self._gradients_hat(edge_gradients(self.y_hat, otf, price, start, self.grid))
 
-    def expected(self, otf):
+    def _sums(self, otf):
+        """``Σ conj(K_i) Y_i`` and ``Σ |K_i|²``."""
+        return (otf.conj() * self.y_hat).sum(axis=0), (otf.real**2 + otf.imag**2).sum(axis=0)
+
+    def gradient_powers(self, otf):
+        """S: at each radius, the mean power of the latent image's gradients, if white ones are expected."""
+        observed = (self.y_hat.real**2 + self.y_hat.imag**2).mean(axis=0) / self.grid_pixels
+        white = 2 * (self.gradient_power * observed).mean()
+        return _radial_mean(self._expected_powers(*self._sums(otf), white), self.grid)
+
+    def expected(self, otf, powers):
         """Half spectra of the gradients of the expected latent image, and the autocorrelation of what is uncertain."""
-        pixels = self.dtype(np.prod(self.grid))
-        data, power = (otf.conj() * self.y_hat).sum(axis=0), (otf.real**2 + otf.imag**2).sum(axis=0)
-        if self.powers is None:
-            # Those of the first estimate stay: a latent image whose spectrum may follow its own becomes ever whiter.
-            observed = (self.y_hat.real**2 + self.y_hat.imag**2).mean(axis=0) / pixels
-            flat = 2 * (self.gradient_power * observed).mean()
-            self.powers = _radial_mean(self._mean_power(data, power, flat, pixels), self.grid)
-        denominator = power + self.noise**2 * self.gradient_power / self.powers
+        data, power = self._sums(otf)
+        denominator = power + self.noise**2 * self.gradient_power / powers
         variance = self.noise**2 / denominator
         sharp = irfft2(data / denominator, self.grid)
         xp = array_module(sharp)
@@ -140,11 +149,33 @@ class _Window:
         uncertain = uncertain[(lags % self.grid[0])[:, None], lags % self.grid[1]]
         return self._gradients_hat(xp.stack(differences(sharp))), uncertain
 
-    def _mean_power(self, data, power, prior, pixels):
-        """Expected power of the latent image's gradients, if it is `prior` before anything is seen."""
+    def surprise(self, psfs):
+        """−2 log p(frames | PSFs) for each pixel but for a constant, under a Gaussian prior of white gradients.
+
+        ``Σ_f [ (Σ_i |Y_i|² − |Σ_i conj(K_i) Y_i|² / D) / σ² + log(D S / (σ² |F∇|²)) ]``, the frequency 0 left out; S is
+        the most likely one.
+        """
+        xp = array_module(psfs)
+        otf = psf_to_otf(psfs, self.grid)
+        data, power = self._sums(otf)
+        weight = xp.full(power.shape, 2, dtype=power.dtype)  # of the half spectrum's columns in the whole one
+        weight[:, [0, -1] if self.grid[1] % 2 == 0 else [0]] = 1
+        weight[0, 0] = 0
+        observed = (self.y_hat.real**2 + self.y_hat.imag**2).sum(axis=0) / self.grid_pixels
+        white = (self.gradient_power * observed).mean() / self.count
+        for _ in range(POWER_STEPS):
+            white = (weight * self._expected_powers(data, power, white)).sum() / weight.sum()
+        gradient_power = xp.maximum(self.gradient_power, self.dtype(1e-9))
+        denominator = power + self.noise**2 * gradient_power / white
+        misfit = (observed - (data.real**2 + data.imag**2) / self.grid_pixels / denominator) / self.noise**2
+        volume = xp.log(denominator * white / (self.noise**2 * gradient_power))
+        return float((weight * (misfit + volume)).sum(dtype=np.float64)) / self.pixels
+
+    def _expected_powers(self, data, power, prior):
+        """Expected powers of the latent image's gradients, if they are `prior` before anything is seen."""
         denominator = power + self.noise**2 * self.gradient_power / prior
         found = data / denominator
-        return self.gradient_power * ((found.real**2 + found.imag**2) / pixels + self.noise**2 / denominator)
+        return self.gradient_power * ((found.real**2 + found.imag**2) / self.grid_pixels + self.noise**2 / denominator)
 
 
 def refine_burst_psfs(frames, psfs):
@@ -178,7 +209,8 @@ def refine_burst_psfs(frames, psfs):
     where A has the spectrum ``|F∇|² var X`` (expectation maximisation, Dempster, Laird & Rubin 1977). The variance
     keeps the PSFs from explaining noise; S, taken from the first such image, and the given PSFs keep the latent image
     from becoming ever sharper, which the frames alone do not forbid. Nor do they tell where it is: after each step but
-    the last, all PSFs are moved so that their common centre of mass stays.
+    the last, all PSFs are moved so that their common centre of mass stays. Wide PSFs are refined from two starts, of
+    which one has been through all steps on smaller frames; the likelier result is taken.
 
     The constants of this module were chosen on bursts of 192 px from photographs that the network had not seen: five,
     blurred by 3 to 33 px with noise of 0.01, and eight with a camera's noise, compression, clipping and registration
@@ -192,9 +224,12 @@ def refine_burst_psfs(frames, psfs):
         return psfs
     frames = frames / frames.dtype.type(extent)
     psfs = psfs.astype(frames.dtype)
+    window = _Window(frames, psfs.shape[-1])
+    found = _refine(window, psfs)
     if _spread(psfs) > WIDE:
-        psfs = _refine_coarsely(frames, psfs)
-    return _refine(frames, psfs)
+        other = _refine(window, _refine_coarsely(frames, psfs))
+        found = min(found, other, key=window.surprise)
+    return found
 
 
 def _refine_coarsely(frames, psfs):
@@ -205,22 +240,26 @@ def _refine_coarsely(frames, psfs):
     factor = small[0] / shape[0]
     size = 2 * round((psfs.shape[-1] * factor - 1) / 2) + 1
     coarse = xp.stack([resized_psf(psf, factor, size) for psf in psfs])
-    coarse = _refine(xp.stack([resample(frame, small) for frame in frames]), coarse)
+    coarse = _refine(_Window(xp.stack([resample(frame, small) for frame in frames]), size), coarse)
     found = xp.stack([resized_psf(psf, 1 / factor, psfs.shape[-1]) for psf in coarse])
     return _moved_to(found, _centre_of_mass(psfs))
 
 
-def _refine(frames, psfs):
-    """`refine_burst_psfs` of frames in units of their range, at one size."""
-    xp = array_module(frames, psfs)
-    window = _Window(frames, psfs.shape[-1])
+def _refine(window, psfs):
+    """`refine_burst_psfs` at one size, from one start."""
+    xp = array_module(psfs)
     variance = float(window.noise) ** 2
-    price = max(PRICE, NOISE_PRICE * variance / np.sqrt(len(frames)))
-    beta = BETA + NOISE_BETA * variance * frames[0].size
-    given, place = psfs, _centre_of_mass(psfs)
+    price = max(PRICE, NOISE_PRICE * variance / np.sqrt(window.count))
+    beta = BETA + NOISE_BETA * variance * window.pixels
+    given, place, powers = psfs, _centre_of_mass(psfs), None
     for step in range(EDGE_STEPS + EXPECTATION_STEPS):
         otf = psf_to_otf(psfs, window.grid)
-        sharp_hat, uncertain = window.sharp_edges(otf, price) if step < EDGE_STEPS else window.expected(otf)
+        if step < EDGE_STEPS:
+            sharp_hat, uncertain = window.sharp_edges(otf, price), None
+        else:
+            # Those of the first estimate stay: a latent image whose spectrum may follow its own becomes ever whiter.
+            powers = window.gradient_powers(otf) if powers is None else powers
+            sharp_hat, uncertain = window.expected(otf, powers)
         found = psfs_from_gradients(
             sharp_hat,
             window.gradients_hat,
@@ -234,7 +273,7 @@ def _refine(frames, psfs):
         )
         found = found * (found > THRESHOLD * found.max(axis=(1, 2), keepdims=True))
         light = found.sum(axis=(1, 2), keepdims=True)
-        psfs = xp.where(light > 0, found / xp.maximum(light, 1e-12), psfs).astype(frames.dtype)
+        psfs = xp.where(light > 0, found / xp.maximum(light, 1e-12), psfs).astype(psfs.dtype)
         if step < EDGE_STEPS + EXPECTATION_STEPS - 1:  # the next step sharpens what moving blurs
             psfs = _moved_to(psfs, place)
     return psfs

@@ -8,8 +8,8 @@ import deconvnet
 from deconvnet.backend import to_device, to_host
 from deconvnet.blur.convolve import convolve
 from deconvnet.blur.psf import sample_gp_psfs
-from deconvnet.restore import patches
-from deconvnet.restore.burst_refinement import refine_burst_psfs
+from deconvnet.restore import burst_refinement, patches
+from deconvnet.restore.burst_refinement import _Window, refine_burst_psfs
 from deconvnet.restore.patches import restore_frames
 
 COUNT, SIDE, SUPPORT = 8, 15, 11
@@ -63,6 +63,39 @@ def test_the_common_centre_stays(burst, rough):
     place = np.arange(SIDE) - SIDE // 2
     found = refine_burst_psfs(frames, moved)
     assert (found.sum(axis=2) @ place).mean() == pytest.approx((moved.sum(axis=2) @ place).mean(), abs=0.3)
+
+
+def test_frames_without_noise_give_finite_psfs(burst, rough):
+    _, truth, true = burst
+    frames = convolve(np.repeat(truth[None], COUNT, axis=0), true, border="valid")
+    found = refine_burst_psfs(frames, rough)
+    assert np.isfinite(found).all()
+    assert errors(found, true).mean() < 0.4 * errors(rough, true).mean()
+
+
+def test_the_likelier_psfs_have_the_smaller_surprise(burst, rough):
+    frames, _, true = burst
+    window = _Window(frames, SIDE)
+    assert window.surprise(true) < window.surprise(rough)
+
+
+def test_wide_psfs_may_start_on_smaller_frames(camera, monkeypatch):
+    rng = np.random.default_rng(2)
+    true = sample_gp_psfs(rng, COUNT, 25)
+    sharp = camera.astype(np.float32)[60:276, 140:356]
+    frames = convolve(np.repeat(sharp[None], COUNT, axis=0), true, border="valid")
+    frames += 0.01 * rng.standard_normal(frames.shape, dtype=np.float32)
+    start = gaussian_filter(true, (0, 2, 2), mode="constant")
+    start /= start.sum(axis=(1, 2), keepdims=True)
+    called = []
+    monkeypatch.setattr(
+        burst_refinement,
+        "_refine_coarsely",
+        lambda *args, real=burst_refinement._refine_coarsely: called.append(0) or real(*args),
+    )
+    found = refine_burst_psfs(frames, start)
+    assert called
+    assert errors(found, true).mean() < errors(start, true).mean()
 
 
 def test_frames_without_anything_to_see_leave_the_psfs_as_they_are(burst):
