@@ -9,10 +9,12 @@ import numpy as np
 from bench.timing.measure import check_equal, fastest_form, interleaved, timed
 from bench.timing.photo import photograph
 from bench.timing.table import Column, Table
+from deconvnet.blur.psf import sample_gp_psfs
 from deconvnet.networks.io import build_network, load_network
-from deconvnet.restore.patches import patch_places, restore_frames
+from deconvnet.restore.burst_refinement import refine_burst_psfs
+from deconvnet.restore.patches import WINDOW, patch_places, restore_frames, window_starts
 
-__all__ = ["burst_network", "burst_table", "case", "frames_of_burst", "torch_restorer"]
+__all__ = ["burst_network", "burst_table", "case", "frames_of_burst", "refining_seconds", "torch_restorer"]
 
 FRAMES, HEIGHT, WIDTH, STRIDE = 14, 700, 1000, 5
 PAPER_SECONDS = 300.0  # a channel on a Titan X: Wieschollek et al. 2016, Sec. 4
@@ -21,6 +23,7 @@ NETWORKS = ("quotient", "compact", "paper")
 #: cost more a smaller one. Seconds per patch depend on the distance only where PSFs are shared by neighbours.
 CROPS = {"quotient": (100, 500, STRIDE), "compact": (65, 300, STRIDE), "paper": (65, 120, STRIDE)}
 QUICK_CROPS = {"quotient": (65, 65, STRIDE), "compact": (65, 65, 16), "paper": (65, 65, 16)}
+SUPPORT = 17  # px of the PSFs that are refined, in a grid twice as wide
 TOLERANCE = 1e-3
 CHUNKS = (16, 32, 128)  # patches at once that PyTorch may choose from
 
@@ -68,6 +71,17 @@ def case(network, count, height, width, stride=STRIDE):
     return small, whole
 
 
+def refining_seconds(device, *, quick=False):
+    """Seconds in which the PSFs of a whole channel are refined, from those of one window."""
+    frames = frames_of_burst(FRAMES, WINDOW, WINDOW)
+    room = (SUPPORT // 2, SUPPORT // 2)
+    psfs = np.pad(sample_gp_psfs(np.random.default_rng(0), FRAMES, SUPPORT), ((0, 0), room, room))
+    call = functools.partial(refine_burst_psfs, device.array(frames), device.array(psfs))
+    call()
+    windows = len(window_starts(HEIGHT)[0]) * len(window_starts(WIDTH)[0])
+    return windows * interleaved({"ours": call}, device, seconds=0.2 if quick else 2.0, least=1)["ours"]["seconds"]
+
+
 def torch_restorer(network, device, stride):
     """``restore(frames, chunk)`` of PyTorch with the weights of one of our networks."""
     import torch
@@ -97,6 +111,7 @@ COLUMNS = [
     Column("ratio", "ratio", "x"),
     Column("ours", "channel", "s"),
     Column("torch", "PyTorch's", "s"),
+    Column("refining", "refining PSFs", "s"),
     Column("rgb", "RGB", "s"),
     Column("paper", "Wieschollek et al., channel", "s"),
     Column("how", "channel and RGB are"),
@@ -129,7 +144,8 @@ def burst_table(device, peer, ceilings, *, quick=False, full=False, networks=NET
         f"A burst of {FRAMES} frames, {WIDTH}×{HEIGHT} pixels, a patch every {STRIDE} pixels",
         COLUMNS,
         "Where it says *extrapolated*, a part of the picture was measured and the seconds of the whole follow from its "
-        "seconds per patch. RGB is three channels. Wieschollek et al. 2016: Titan X. The ceiling's share counts the "
+        "seconds per patch. Refining comes on top, and the ratio leaves it out: seconds of a window times the windows. "
+        "RGB is three channels, PSFs not refined. Wieschollek et al. 2016: Titan X. The ceiling's share counts the "
         "dense layers only. Memory: the most that the call takes beyond what the process has before.",
     )
     whole = full or (device.name == "cuda" and not quick)
@@ -166,6 +182,8 @@ def burst_table(device, peer, ceilings, *, quick=False, full=False, networks=NET
             row["patch"] = found["ours"]["seconds"] / patches
             row["ours"] = found["ours"]["seconds"] * scale
             row["rgb"] = 3 * row["ours"]
+            if name == "quotient":
+                row["refining"] = refining_seconds(device, quick=quick)
             row["torch"] = peer.absent
             if peer.installed:
                 row["torch"] = found["torch"]["seconds"] * scale

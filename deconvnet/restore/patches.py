@@ -14,7 +14,7 @@ from deconvnet.kernels.overlap_add import overlap_add
 from deconvnet.layers.window import hann_window
 from deconvnet.restore.burst_refinement import refine_burst_psfs
 
-__all__ = ["patch_places", "restore_frames", "window_sum"]
+__all__ = ["patch_places", "restore_frames", "window_starts", "window_sum"]
 
 #: Patches × frames that go through a network at once: bounds the memory.
 CHUNK_FRAMES = 448
@@ -184,8 +184,8 @@ class _Estimates:
         return self._row(index)[1]
 
 
-def _window_starts(length):
-    """Starts and side of windows that cover a length, evenly spread."""
+def window_starts(length):
+    """Starts (n,) and side of the windows, evenly spread over a length, in which PSFs are refined."""
     side = min(length, WINDOW)
     count = -(-(length - side) // WINDOW_STEP) + 1
     return np.linspace(0, length - side, count).round().astype(int), side
@@ -202,7 +202,7 @@ def _refined_fields(estimates, canvas, device, progress):
     from tqdm import tqdm
 
     network, half = estimates.network, canvas.centre // 2
-    (tops, height), (lefts, width) = _window_starts(canvas.height), _window_starts(canvas.width)
+    (tops, height), (lefts, width) = window_starts(canvas.height), window_starts(canvas.width)
     rows = _inside(estimates.tops + half, tops, height)
     columns = _inside(estimates.lefts + half, lefts, width).astype(np.float32)
     columns /= columns.sum(axis=1, keepdims=True)
