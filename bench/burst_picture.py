@@ -19,7 +19,7 @@ from bench.scoring.burst_scores import make_burst, restore_burst
 from bench.scoring.panels import busiest_window, draw_panels
 from bench.scoring.report import describe_run, write_json
 from deconvnet.blur.psf import load_shake
-from deconvnet.errors import DeconvnetError
+from deconvnet.errors import exit_status
 from deconvnet.io import check_writable, read_image
 from deconvnet.networks.io import load_network
 from deconvnet.restore.colour import luminance
@@ -75,12 +75,7 @@ def main(arguments=None):
     """Entry; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
-    try:
-        _run(options, arguments)
-    except DeconvnetError as error:
-        print(f"burst_picture: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status("burst_picture", lambda: _run(options, arguments))
 
 
 if __name__ == "__main__":

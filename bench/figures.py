@@ -16,9 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that bench
 
 from bench.experiments.common import PROGRAM, Sizes
 from bench.scoring.report import describe_run, write_json
-from deconvnet.errors import DeconvnetError
-from deconvnet.restore.inspect import save_figure
-from train.command import positive
+from deconvnet.errors import DeconvnetError, exit_status
+from deconvnet.files import save_figure
+from train.command import noise_level, positive
 
 __all__ = ["experiments", "main"]
 
@@ -44,13 +44,6 @@ def experiments():
         **photo_figures.EXPERIMENTS,
         **varying_photo_figures.EXPERIMENTS,
     }
-
-
-def _noise(text):
-    value = float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError("must be at least 0 and below 1 (pixel values lie in [0, 1])")
-    return value
 
 
 OPTIONS = {
@@ -79,8 +72,8 @@ OPTIONS = {
     "psf_size": {"type": positive, "metavar": "PX", "help": "side of the PSFs, odd"},
     "psf_sizes": {"type": positive, "metavar": "PX", "nargs": "+", "help": "supports of the PSFs"},
     "seconds": {"type": float, "help": "duration of the part of the recording that is used"},
-    "noise": {"type": _noise, "metavar": "SIGMA", "help": "standard deviation of the noise"},
-    "noises": {"type": _noise, "metavar": "SIGMA", "nargs": "+", "help": "standard deviations of the noise"},
+    "noise": {"type": noise_level, "metavar": "SIGMA", "help": "standard deviation of the noise"},
+    "noises": {"type": noise_level, "metavar": "SIGMA", "nargs": "+", "help": "standard deviations of the noise"},
     "stride": {"type": positive, "metavar": "PX", "help": "distance of neighbouring patches"},
     "steps": {"type": positive, "help": "steps of every training"},
     "batch": {"type": positive, "help": "examples a step"},
@@ -127,40 +120,39 @@ def _fill(options, experiment):
             setattr(options, name, default)
 
 
+def _run(experiment, options, arguments):
+    """Do an experiment, and write its pictures and numbers."""
+    out = Path(options.out)
+    options.out = out / options.name
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DeconvnetError(f"{out} cannot be written ({error.strerror}): choose another --out") from error
+    begun = time.perf_counter()
+    numbers, figure = experiment.run(options)
+    seconds = round(time.perf_counter() - begun, 1)
+    table = out / f"{options.name}.json"
+    several = figure if isinstance(figure, dict) else {"": figure}
+    pictures = [out / f"{options.name}{suffix and '-' + suffix}.png" for suffix in several]
+    for picture, one in zip(pictures, several.values()):
+        save_figure(picture, one)
+    used = {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()}
+    described = describe_run(arguments, about=experiment.about, options=used, seconds=seconds)
+    write_json(table, {**described, "results": numbers})
+    if not any(options.out.iterdir()):
+        options.out.rmdir()  # an experiment without trainings leaves nothing there
+    print(f"in {out}: {', '.join(file.name for file in (*pictures, table))}; {seconds} s")
+
+
 def main(arguments=None):
     """Entry; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     known = experiments()
     options = _parser(known).parse_args(arguments)
-    _fill(options, known[options.name])
-    out = Path(options.out)
-    try:
-        options.out = out / options.name
-        try:
-            options.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DeconvnetError(f"{out} cannot be written ({error.strerror}): choose another --out") from error
-        begun = time.perf_counter()
-        numbers, figure = known[options.name].run(options)
-        seconds = round(time.perf_counter() - begun, 1)
-        table = out / f"{options.name}.json"
-        several = figure if isinstance(figure, dict) else {"": figure}
-        pictures = [out / f"{options.name}{suffix and '-' + suffix}.png" for suffix in several]
-        for picture, one in zip(pictures, several.values()):
-            save_figure(picture, one)
-        used = {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()}
-        described = describe_run(arguments, about=known[options.name].about, options=used, seconds=seconds)
-        write_json(table, {**described, "results": numbers})
-        if not any(options.out.iterdir()):
-            options.out.rmdir()  # an experiment without trainings leaves nothing there
-    except DeconvnetError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"{PROGRAM}: interrupted; the same command goes on where trainings stopped", file=sys.stderr)
-        return 130
-    print(f"in {out}: {', '.join(file.name for file in (*pictures, table))}; {seconds} s")
-    return 0
+    experiment = known[options.name]
+    _fill(options, experiment)
+    interrupted = "interrupted; the same command goes on where trainings stopped"
+    return exit_status(PROGRAM, lambda: _run(experiment, options, arguments), interrupted=interrupted)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # Python itself looks beside this file only
 
 from bench.timing.table import Table
-from deconvnet.errors import DeconvnetError
+from deconvnet.errors import DeconvnetError, exit_status
+from deconvnet.files import replacing
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 BEGIN, END = "<!-- performance: begin -->", "<!-- performance: end -->"
@@ -97,28 +97,24 @@ def replace_section(text, new):
     return f"{before}{BEGIN}\n{new}\n{END}{after}"
 
 
+def _run(options):
+    records = [read_results(path) for path in options.results]
+    try:
+        text = options.readme.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DeconvnetError(f"{options.readme} cannot be read ({error.strerror}): name it with --readme") from error
+    new = replace_section(text, section(records, [Path(path).name for path in options.results]))
+    with replacing(options.readme) as part:
+        part.write_text(new, encoding="utf-8")
+
+
 def main(arguments=None):
     """Entry; returns the exit status."""
     parser = argparse.ArgumentParser(prog="bench/performance_section.py", description=__doc__.splitlines()[0])
     parser.add_argument("results", nargs="+", metavar="JSON", help="written by bench/runtime.py --json")
     parser.add_argument("--readme", type=Path, default=README, help="file to rewrite (default README.md)")
     options = parser.parse_args(arguments)
-    try:
-        records = [read_results(path) for path in options.results]
-        try:
-            text = options.readme.read_text(encoding="utf-8")
-        except OSError as error:
-            raise DeconvnetError(
-                f"{options.readme} cannot be read ({error.strerror}): name it with --readme"
-            ) from error
-        new = replace_section(text, section(records, [Path(path).name for path in options.results]))
-    except DeconvnetError as error:
-        print(f"bench/performance_section.py: {error}", file=sys.stderr)
-        return 2
-    beside = options.readme.with_name(f".{options.readme.name}.part")
-    beside.write_text(new, encoding="utf-8")
-    os.replace(beside, options.readme)
-    return 0
+    return exit_status("bench/performance_section.py", lambda: _run(options))
 
 
 if __name__ == "__main__":

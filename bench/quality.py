@@ -19,11 +19,12 @@ from bench.scoring.photo_tables import score_cases, score_pairs
 from bench.scoring.protocol import load_levin
 from bench.scoring.report import describe_run, format_table, write_json
 from deconvnet.blur.psf import load_shake
-from deconvnet.errors import DeconvnetError
+from deconvnet.errors import DeconvnetError, exit_status
 from deconvnet.networks.io import load_network
 from deconvnet.restore.nonblind import METHODS
 from deconvnet.restore.psf_estimate import check_psf_options
 from deconvnet.restore.registration import METHODS as REGISTRATIONS
+from train.command import noise_level
 
 SETS = f"""sets (several can be named, and folders may not contain a colon):
   levin:FOLDER         .mat files of the benchmark of Levin et al. 2009 (x sharp, y blurry, f PSF)
@@ -78,13 +79,6 @@ def _at_least(least):
     return whole
 
 
-def _deviation(text):
-    value = float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError("must be from 0 up to 1")
-    return value
-
-
 def _psf_size(text):
     if text in ("auto", "true"):
         return text
@@ -107,7 +101,7 @@ def _parser():
     blur.add_argument(
         "--support", type=_at_least(1), nargs="+", default=[17], metavar="PX", help="of the PSFs (default 17)"
     )
-    blur.add_argument("--noise", type=_deviation, default=0.01, help="standard deviation (default 0.01)")
+    blur.add_argument("--noise", type=noise_level, default=0.01, help="standard deviation (default 0.01)")
     blur.add_argument("--shake", metavar="PATH", help="recorded shake instead of a Gaussian process")
     blur.add_argument("--psfs", metavar="PATH", help="sun: a .mat file, a picture, or a folder of pictures of PSFs")
     blur.add_argument("--size", type=_at_least(65), metavar="PX", help="only the middle of each photograph (or burst)")
@@ -263,15 +257,7 @@ def main(arguments=None):
     """Entry; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
-    try:
-        _run(options, arguments)
-    except DeconvnetError as error:
-        print(f"quality: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("quality: interrupted", file=sys.stderr)
-        return 130
-    return 0
+    return exit_status("quality", lambda: _run(options, arguments))
 
 
 if __name__ == "__main__":

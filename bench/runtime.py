@@ -8,8 +8,6 @@ anything is timed; times are medians of runs that take turns. `bench/performance
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 import textwrap
 import time
@@ -17,6 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # Python itself looks beside this file only
 
+from bench.scoring.report import write_json
 from bench.timing.burst import burst_table
 from bench.timing.growth import growth_tables
 from bench.timing.kernels import kernel_table
@@ -29,13 +28,14 @@ from bench.timing.startup import startup_table
 from bench.timing.table import Table
 from bench.timing.training import training_table
 from deconvnet.backend import gpu_available
-from deconvnet.errors import DeconvnetError
+from deconvnet.errors import DeconvnetError, exit_status
 
+PROGRAM = "bench/runtime.py"
 TABLES = ("photo", "burst", "training", "kernels", "growth", "startup")
 
 
 def _parser():
-    parser = argparse.ArgumentParser(prog="bench/runtime.py", description=__doc__.splitlines()[0].partition(":")[0])
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__.splitlines()[0].partition(":")[0])
     parser.add_argument("--device", choices=("cpu", "cuda", "all"), default="cpu", help="default cpu")
     parser.add_argument("--quick", action="store_true", help="every table at small sizes, in less than a minute")
     parser.add_argument("--full", action="store_true", help="whole frames in the burst table: may take an hour")
@@ -58,17 +58,14 @@ def _merged(tables):
 
 
 def _write(path, machine, settings, ceilings_found, tables):
-    """All results so far: beside the file, then renamed."""
-    path = Path(path)
+    """All results so far."""
     record = {
         "machine": machine,
         "settings": settings,
         "ceilings": ceilings_found,
         "tables": [table.to_json() for table in _merged(tables)],
     }
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    os.replace(beside, path)
+    write_json(path, record)
 
 
 def _measured(name, device, peer, ceiling, options):
@@ -86,8 +83,8 @@ def _measured(name, device, peer, ceiling, options):
     return [startup_table(quick=options.quick)] if device.name == "cpu" else []
 
 
-def run(options):
-    """Measure, print and write what the options say; returns the tables."""
+def _run(options):
+    """Measure, print and write what the options say; returns 1 if a row could not be measured."""
     begun = time.perf_counter()
     names = ["cpu", "cuda"] if options.device == "all" else [options.device]
     if options.device == "all" and not gpu_available():
@@ -124,20 +121,16 @@ def run(options):
     if options.plot:
         draw(options.plot, tables)
     print(f"\n{time.perf_counter() - begun:.0f} s in all")
-    return tables
+    failed = sum("error" in row for table in tables for row in table.rows)
+    if failed:
+        print(f"{PROGRAM}: {failed} rows could not be measured, see above", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def main(arguments=None):
     """Entry; returns the exit status: 1 if a row failed, 2 if an option cannot be used."""
-    try:
-        tables = run(_parser().parse_args(arguments))
-    except DeconvnetError as error:
-        print(f"bench/runtime.py: {error}", file=sys.stderr)
-        return 2
-    failed = sum("error" in row for table in tables for row in table.rows)
-    if failed:
-        print(f"bench/runtime.py: {failed} rows could not be measured, see above", file=sys.stderr)
-    return 1 if failed else 0
+    options = _parser().parse_args(arguments)
+    return exit_status(PROGRAM, lambda: _run(options))
 
 
 if __name__ == "__main__":

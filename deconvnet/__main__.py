@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 
 from deconvnet._version import __version__
-from deconvnet.errors import DeconvnetError
+from deconvnet.errors import DeconvnetError, exit_status
 
 __all__ = ["main"]
 
@@ -197,19 +197,8 @@ def main(arguments=None):
         Exit status: 0, 2 for anything that the user can mend (one line on standard error), 130 after Ctrl-C.
     """
     options = _parser().parse_args(arguments)
-    try:
-        with _plain_warnings():
-            options.run(options)
-    except DeconvnetError as error:
-        print(f"deconvnet: {error}", file=sys.stderr)
-        return 2
-    except MemoryError:
-        print("deconvnet: not enough memory: use fewer or smaller frames", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("deconvnet: interrupted, nothing written", file=sys.stderr)
-        return 130
-    return 0
+    with _plain_warnings():
+        return exit_status("deconvnet", lambda: options.run(options), interrupted="interrupted, nothing written")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""The one exception that means "the user can mend this": a one-line message that says what to do."""
+"""The one exception that means "the user can mend this", and how a command ends with it."""
 
 from __future__ import annotations
 
-__all__ = ["DeconvnetError"]
+import sys
+
+__all__ = ["DeconvnetError", "exit_status"]
 
 
 class DeconvnetError(ValueError):
@@ -11,3 +13,33 @@ class DeconvnetError(ValueError):
     The command lines print the message and exit with status 2; a library user catches it like
     any `ValueError`.
     """
+
+
+def exit_status(program, command, *, interrupted="interrupted"):
+    """Run a command; what the user can mend becomes one line on standard error, without a traceback.
+
+    Parameters
+    ----------
+    program : str
+        Name in front of the line.
+    command : callable
+        Without arguments; returns None if all went well, or an exit status.
+    interrupted : str
+        What to say after Ctrl-C.
+
+    Returns
+    -------
+    int
+        Exit status: what the command returned, or 0; 2 after a `DeconvnetError` or if there is not enough memory;
+        130 after Ctrl-C.
+    """
+    try:
+        return command() or 0
+    except DeconvnetError as error:
+        message, status = error, 2
+    except MemoryError:
+        message, status = "not enough memory: use fewer or smaller pictures", 2
+    except KeyboardInterrupt:
+        message, status = interrupted, 130
+    print(f"{program}: {message}", file=sys.stderr)
+    return status

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deconvnet.errors import DeconvnetError
+from deconvnet.files import part_name, replacing
 
 __all__ = [
     "READABLE",
@@ -161,10 +161,6 @@ def list_pictures(folder):
     return found
 
 
-def _beside(path):
-    return path.with_name(f".{path.name}.part")
-
-
 def check_writable(path, bits=8):
     """Make sure, before any long work, that `write_image` will be able to write there.
 
@@ -190,8 +186,8 @@ def check_writable(path, bits=8):
     if not path.parent.is_dir():
         raise DeconvnetError(f"there is no folder {path.parent} to write to: make it first")
     try:
-        _beside(path).touch()
-        _beside(path).unlink()
+        part_name(path).touch()
+        part_name(path).unlink()
     except OSError as error:
         raise DeconvnetError(f"{path} cannot be written: {error.strerror}") from error
 
@@ -266,11 +262,5 @@ def write_image(path, image, bits=8):
         raise DeconvnetError(f"{path} is not written: the picture holds values that are not finite")
     largest = 2**bits - 1
     whole = np.rint(np.clip(image, 0, 1) * largest).astype(np.uint8 if bits == 8 else np.uint16)
-    beside = _beside(path)
-    try:
-        beside.write_bytes(_encode(whole, path.suffix.lower()))
-        os.replace(beside, path)
-    except OSError as error:
-        raise DeconvnetError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing(path) as part:
+        part.write_bytes(_encode(whole, path.suffix.lower()))

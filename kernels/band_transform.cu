@@ -1,6 +1,8 @@
 // Selected DFT coefficients of three centred windows of each patch, as reals. One block of 256 threads per patch: its
 // rows times `rows`, then for each number of the result the row of `columns` and the column of that product that
 // `sources` names; the matrices hold the DFT factors of all windows, with zeros outside of the windows.
+#include "patch_transforms.cu"
+
 extern "C" __global__ void band_transform(
     const REAL *__restrict__ patches, int side, int width, const COMPLEX *__restrict__ rows,
     const COMPLEX *__restrict__ columns, int total, const int *__restrict__ sources, COMPLEX *by_rows,
@@ -9,17 +11,11 @@ extern "C" __global__ void band_transform(
     patches += patch * side * side;
     by_rows += patch * side * width;
     out += patch * total;
-    for (int p = threadIdx.x; p < side * width; p += blockDim.x) {
-        int i = p / width, k = p % width;
-        COMPLEX sum = complex_of(0, 0);
-        for (int j = 0; j < side; j++) sum = add(sum, scale(patches[i * side + j] - REAL(0.5), rows[j * width + k]));
-        by_rows[p] = sum;
-    }
+    transform_rows(patches, REAL(0.5), side, rows, width, by_rows);
     __syncthreads();
     for (int t = threadIdx.x; t < total; t += blockDim.x) {
         const COMPLEX *left = columns + sources[3 * t] * side, *right = by_rows + sources[3 * t + 1];
-        COMPLEX sum = complex_of(0, 0);
-        for (int i = 0; i < side; i++) sum = add(sum, multiply(left[i], right[i * width]));
+        COMPLEX sum = column_product(left, right, side, width);
         out[t] = sources[3 * t + 2] ? sum.y : sum.x;
     }
 }

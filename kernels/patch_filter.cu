@@ -1,4 +1,5 @@
 // Filters that are given in the Fourier domain, applied to patches of which only the middle is wanted.
+#include "patch_transforms.cu"
 
 // Coefficient (z_y = z, z_x = k) of a filter that is given by its independent coefficients: DC is 1, and the column
 // k = 0 conjugate-symmetric.
@@ -23,32 +24,12 @@ extern "C" __global__ void patch_filter(
     by_rows += patch * side * width;
     filtered_hat += patch * side * width;
     out += patch * centre * centre;
-    for (int p = threadIdx.x; p < side * width; p += blockDim.x) {
-        int i = p / width, k = p % width;
-        COMPLEX sum = complex_of(0, 0);
-        for (int j = 0; j < side; j++) sum = add(sum, scale(patches[i * side + j], rows[j * width + k]));
-        by_rows[p] = sum;
-    }
+    transform_rows(patches, 0, side, rows, width, by_rows);
     __syncthreads();
     for (int p = threadIdx.x; p < side * width; p += blockDim.x) {
         int z = p / width, k = p % width;
-        COMPLEX sum = complex_of(0, 0);
-        for (int i = 0; i < side; i++) sum = add(sum, multiply(columns[z * side + i], by_rows[i * width + k]));
-        filtered_hat[p] = multiply(coefficient(filters, side, z, k), sum);
+        COMPLEX value = column_product(columns + z * side, by_rows + k, side, width);
+        filtered_hat[p] = multiply(coefficient(filters, side, z, k), value);
     }
-    __syncthreads();
-    for (int p = threadIdx.x; p < centre * width; p += blockDim.x) {
-        int i = p / width, k = p % width;
-        COMPLEX sum = complex_of(0, 0);
-        for (int z = 0; z < side; z++)
-            sum = add(sum, multiply(back_columns[i * side + z], filtered_hat[z * width + k]));
-        by_rows[p] = sum;
-    }
-    __syncthreads();
-    for (int p = threadIdx.x; p < centre * centre; p += blockDim.x) {
-        int i = p / centre, j = p % centre;
-        REAL sum = 0;
-        for (int k = 0; k < width; k++) sum += multiply(by_rows[i * width + k], back_rows[k * centre + j]).x;
-        out[p] = sum;
-    }
+    inverse_centre(filtered_hat, side, width, centre, back_columns, back_rows, 0, by_rows, out);
 }

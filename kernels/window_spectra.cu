@@ -1,6 +1,8 @@
 // Low-frequency spectra of windows on a grid of places in images. One block of 256 threads per image: rows of pixels
 // times `rows`, once for all windows in the same columns, then `columns` times that for each window, only for the
 // frequencies that are kept; both matrices are DFT factors times the window's profile.
+#include "patch_transforms.cu"
+
 extern "C" __global__ void window_spectra(
     const REAL *__restrict__ images, int side, int window, int count, const int *__restrict__ steps, int width,
     const COMPLEX *__restrict__ rows, const COMPLEX *__restrict__ columns, int kept, const int *__restrict__ places,
@@ -11,23 +13,16 @@ extern "C" __global__ void window_spectra(
     images += image * side * side;
     by_rows += image * side * across;
     windows_hat += image * count * count * kept;
-    REAL own = 0;
-    for (int p = threadIdx.x; p < side * side; p += blockDim.x) own += images[p];
-    REAL mean = block_sum(own, scratch) / REAL(side * side);
+    REAL mean = block_mean(images, side * side, scratch);
     for (int p = threadIdx.x; p < side * across; p += blockDim.x) {
         const REAL *line = images + p / across * side + steps[p % across / width];
-        int k = p % width;
-        COMPLEX sum = complex_of(0, 0);
-        for (int j = 0; j < window; j++) sum = add(sum, scale(line[j] - mean, rows[j * width + k]));
-        by_rows[p] = sum;
+        by_rows[p] = line_product(line, mean, window, rows + p % width, width);
     }
     __syncthreads();
     for (int p = threadIdx.x; p < count * count * kept; p += blockDim.x) {
         int place = places[p % kept], at = p / kept;
         int z = place / width, k = place % width;
         const COMPLEX *column = by_rows + steps[at / count] * across + at % count * width + k;
-        COMPLEX sum = complex_of(0, 0);
-        for (int i = 0; i < window; i++) sum = add(sum, multiply(columns[z * window + i], column[i * across]));
-        windows_hat[p] = sum;
+        windows_hat[p] = column_product(columns + z * window, column, window, across);
     }
 }

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 # What each room may import from the project, besides itself and the plain modules at the top.
-BASE = {"deconvnet.backend", "deconvnet.errors", "deconvnet.weights", "deconvnet._version"}
+BASE = {"deconvnet.backend", "deconvnet.errors", "deconvnet.files", "deconvnet.weights", "deconvnet._version"}
 ALLOWED = {
     "kernels": {"deconvnet.kernels"},
     "deconvnet/layers": {"deconvnet.kernels", "deconvnet.layers"},

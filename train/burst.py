@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import sys
 import time
 
 import numpy as np
 
 from deconvnet.backend import array_module, to_device, to_host
+from deconvnet.files import save_figure
 from deconvnet.layers.fba import fba
 from deconvnet.layers.losses import clipped_squared_error, log_squared_error, relative_psf_error, squared_error
 from deconvnet.networks.io import build_network
@@ -192,9 +192,7 @@ def draw_examples(path, network, data, power, device, rows=6):
             ax.set_axis_off()
             score = "" if title == "truth" else f"{psnr(pictures[i : i + 1], truth[i : i + 1])[0]:.1f} dB"
             ax.set_title(f"{title}\n{score}" if i == 0 else score, fontsize=7)
-    beside = path.with_name(f".{path.stem}.part.png")
-    figure.savefig(beside, dpi=130)
-    os.replace(beside, path)
+    save_figure(path, figure, dpi=130)
 
 
 def _frame_range(text):

@@ -8,10 +8,10 @@ import warnings
 from pathlib import Path
 
 from deconvnet.backend import resolve_device
-from deconvnet.errors import DeconvnetError
+from deconvnet.errors import DeconvnetError, exit_status
 from train.loop import Schedule, claim_folder, read_settings, train
 
-__all__ = ["add_run_options", "positive", "read_photographs", "run"]
+__all__ = ["add_run_options", "noise_level", "positive", "read_photographs", "run"]
 
 MAY_CHANGE = {"steps", "validate_every", "checkpoint_every"}  # of the settings, when a run is resumed
 
@@ -21,6 +21,14 @@ def positive(text):
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def noise_level(text):
+    """A standard deviation of noise, in [0, 1), for argparse."""
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError("must be at least 0 and below 1 (pixel values lie in [0, 1])")
     return value
 
 
@@ -116,25 +124,21 @@ def run(program, said, *, out, fresh_settings, make_task, report):
     report : callable
         ``report(summary)`` yields lines to print at the end.
     """
-    out, resume = said.pop("out", out), said.pop("resume", False)
+    folder, resume = said.pop("out", out), said.pop("resume", False)
     quiet, device = said.pop("quiet", False), said.pop("device", "auto")
-    try:
-        device = resolve_device(device)
-        out = claim_folder(out, resume)
+
+    def command():
+        where, out = resolve_device(device), claim_folder(folder, resume)
         settings = _resumed(said, out) if resume else fresh_settings(said)
-        task = make_task(settings, device, quiet=quiet)
+        task = make_task(settings, where, quiet=quiet)
         schedule = Schedule(**{name: settings[name] for name in Schedule._fields})
         summary = train(task, schedule, out, settings, resume=resume, quiet=quiet)
-    except DeconvnetError as error:
-        print(f"{program}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"{program}: interrupted before the first step", file=sys.stderr)
-        return 130
-    for line in report(summary):
-        print(line)
-    print(f"in {out}: model.safetensors, curve.png, validation.png, metrics.csv, summary.json")
-    if summary.get("interrupted"):
-        print(f"interrupted at step {summary['steps']}; continue with --resume", file=sys.stderr)
-        return 130
-    return 0
+        for line in report(summary):
+            print(line)
+        print(f"in {out}: model.safetensors, curve.png, validation.png, metrics.csv, summary.json")
+        if summary.get("interrupted"):
+            print(f"interrupted at step {summary['steps']}; continue with --resume", file=sys.stderr)
+            return 130
+        return 0
+
+    return exit_status(program, command, interrupted="interrupted before the first step")

@@ -9,7 +9,6 @@ import contextlib
 import csv
 import json
 import math
-import os
 import platform
 import signal
 import threading
@@ -23,6 +22,7 @@ from tqdm import tqdm
 from deconvnet._version import __version__
 from deconvnet.backend import array_module
 from deconvnet.errors import DeconvnetError
+from deconvnet.files import replacing, save_figure
 from deconvnet.networks.io import load_arrays, save_arrays, save_network
 from train.optimisers import SGD, Adadelta, Adam, MovingAverage, gradient_norm, make_schedule
 
@@ -110,12 +110,6 @@ def read_settings(out):
     return load_arrays(Path(out) / CHECKPOINT)[1]["settings"]
 
 
-def _replace_text(path, text):
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text)
-    os.replace(beside, path)
-
-
 class _Metrics:
     """Rows of ``metrics.csv``, rewritten whole so that a kill leaves the old file or the new one."""
 
@@ -134,7 +128,8 @@ class _Metrics:
         names = list(dict.fromkeys(name for r in self.rows for name in r))
         lines = [",".join(names)]
         lines += [",".join("" if n not in r else f"{r[n]:.6g}" for n in names) for r in self.rows]
-        _replace_text(self.path, "\n".join(lines) + "\n")
+        with replacing(self.path) as part:
+            part.write_text("\n".join(lines) + "\n")
 
 
 def _draw_curve(path, rows, references):
@@ -158,9 +153,7 @@ def _draw_curve(path, rows, references):
         ax.set_title(f"validation: {name}")
         ax.set_xlabel("step")
         ax.legend(fontsize=7)
-    beside = path.with_name(f".{path.stem}.part.png")
-    figure.savefig(beside, dpi=100)
-    os.replace(beside, path)
+    save_figure(path, figure, dpi=100)
 
 
 @contextlib.contextmanager
@@ -305,5 +298,6 @@ def train(task, schedule, out, settings, *, resume=False, quiet=False):
         "settings": settings,
         "versions": {"deconvnet": __version__, "numpy": np.__version__, "python": platform.python_version()},
     }
-    _replace_text(out / SUMMARY, json.dumps(summary, indent=2) + "\n")
+    with replacing(out / SUMMARY) as part:
+        part.write_text(json.dumps(summary, indent=2) + "\n")
     return summary

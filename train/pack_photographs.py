@@ -13,7 +13,7 @@ from pathlib import Path
 
 from deconvnet.blur.packed_photographs import pack_photographs
 from deconvnet.blur.photographs import MIN_SIDE, load_photographs
-from deconvnet.errors import DeconvnetError
+from deconvnet.errors import exit_status
 from train.command import positive
 
 PROGRAM = "train.pack_photographs"
@@ -32,23 +32,22 @@ def _parser():
     return parser
 
 
-def main(arguments=None):
-    """Entry of ``python -m train.pack_photographs``; returns the exit status."""
-    options = _parser().parse_args(arguments)
-    try:
-        with warnings.catch_warnings():  # counted below
-            warnings.simplefilter("ignore")
-            photographs = load_photographs(
-                options.folder, limit=options.limit, min_side=options.min_side, progress=not options.quiet
-            )
-        count = pack_photographs(photographs, options.out, megabytes=options.megabytes)
-    except DeconvnetError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        return 2
+def _run(options):
+    with warnings.catch_warnings():  # counted below
+        warnings.simplefilter("ignore")
+        photographs = load_photographs(
+            options.folder, limit=options.limit, min_side=options.min_side, progress=not options.quiet
+        )
+    count = pack_photographs(photographs, options.out, megabytes=options.megabytes)
     size = Path(options.out).stat().st_size / 1e6
     skipped = f", {len(photographs.skipped)} files skipped" * bool(photographs.skipped)
     print(f"{count} of {len(photographs)} photographs in {options.out}, {size:.1f} MB{skipped}")
-    return 0
+
+
+def main(arguments=None):
+    """Entry of ``python -m train.pack_photographs``; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    return exit_status(PROGRAM, lambda: _run(options))
 
 
 if __name__ == "__main__":

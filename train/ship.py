@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from deconvnet.errors import DeconvnetError
+from deconvnet.errors import DeconvnetError, exit_status
+from deconvnet.files import replacing
 from deconvnet.networks.io import load_arrays, save_arrays
 from deconvnet.weights import HERE
 
@@ -101,9 +101,8 @@ def ship(run, name, data, failures, folder=HERE):
 
 {SCORES[record["kind"]](summary)}
 """
-    beside = folder / f".{name}.md.part"
-    beside.write_text(card, encoding="utf-8")
-    os.replace(beside, folder / f"{name}.md")
+    with replacing(folder / f"{name}.md") as part:
+        part.write_text(card, encoding="utf-8")
 
 
 def main(arguments=None):
@@ -114,12 +113,7 @@ def main(arguments=None):
     parser.add_argument("--data", required=True, help="what it was trained on, for the card")
     parser.add_argument("--failures", required=True, help="what it is known to fail at, for the card")
     options = parser.parse_args(arguments)
-    try:
-        ship(options.run, options.name, options.data, options.failures)
-    except DeconvnetError as error:
-        print(f"train.ship: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status("train.ship", lambda: ship(options.run, options.name, options.data, options.failures))
 
 
 if __name__ == "__main__":

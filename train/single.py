@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import sys
 import time
 
@@ -16,10 +15,11 @@ import numpy as np
 
 from deconvnet.backend import to_device, to_host
 from deconvnet.errors import DeconvnetError
+from deconvnet.files import save_figure
 from deconvnet.layers.image_estimation import blurry_spectrum, estimate_image
 from deconvnet.layers.losses import relative_psf_error
 from deconvnet.networks.io import build_network, load_network
-from train.command import add_run_options, positive, read_photographs, run
+from train.command import add_run_options, noise_level, positive, read_photographs, run
 
 PROGRAM = "train.single"
 OUT = "runs/single"
@@ -209,9 +209,7 @@ def draw_examples(path, network, data, device, rows=6):
             axes[i][j].set_axis_off()
             score = "" if scores is None else f"error {scores[i]:.2f}" if is_psf else f"{scores[i]:.1f} dB"
             axes[i][j].set_title(f"{title}\n{score}" if i == 0 else score, fontsize=7)
-    beside = path.with_name(f".{path.stem}.part.png")
-    figure.savefig(beside, dpi=130)
-    os.replace(beside, path)
+    save_figure(path, figure, dpi=130)
 
 
 DEFAULTS = {
@@ -257,13 +255,6 @@ def _odd(text):
     return value
 
 
-def _noise(text):
-    value = float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError("must be at least 0 and below 1 (pixel values lie in [0, 1])")
-    return value
-
-
 def _parser():
     parser = argparse.ArgumentParser(
         prog="python -m train.single",
@@ -282,7 +273,9 @@ def _parser():
     data.add_argument(
         "--smallest", type=positive, metavar="PX", help="blurs of every size from this on (default: all of --psf-size)"
     )
-    data.add_argument("--noise", type=_noise, metavar="SIGMA", help="standard deviation of the noise (default 0.01)")
+    data.add_argument(
+        "--noise", type=noise_level, metavar="SIGMA", help="standard deviation of the noise (default 0.01)"
+    )
     data.add_argument("--crop", type=positive, metavar="PX", help="side of the blurry crops (default 128)")
     net = parser.add_argument_group("network")
     net.add_argument("--from", metavar="MODEL", help="go on from a trained model, or put this scale on its scales")

@@ -19,11 +19,11 @@ from deconvnet.restore.colour import luminance
 from deconvnet.restore.inspect import stage_maps
 from deconvnet.restore.nonblind import ESTIMATED_PSF, deconvolve
 from deconvnet.restore.psf_estimate import estimate_varying_psfs
+from deconvnet.restore.psf_picture import draw_psf_grid
 from deconvnet.restore.varying import (
     ETA,
     choose_grid,
     deconvolve_varying,
-    draw_psf_grid,
     local_psfs,
     motion_basis,
     project_on_motion,

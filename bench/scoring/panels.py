@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 
-from deconvnet.errors import DeconvnetError
+from deconvnet.files import save_figure
 from deconvnet.restore.colour import luminance
 
 __all__ = ["busiest_window", "draw_panels", "with_psf"]
@@ -77,7 +74,6 @@ def draw_panels(path, rows, *, width=2.3, dpi=110):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    path = Path(path)
     count = max(len(row) for row in rows)
     heights = [max(p.shape[0] / p.shape[1] for _, p in row) * width for row in rows]
     lines = [max(title.count("\n") + 1 for title, _ in row) for row in rows]
@@ -91,11 +87,4 @@ def draw_panels(path, rows, *, width=2.3, dpi=110):
         for ax, (title, picture) in zip(line, row):
             ax.imshow(np.clip(picture, 0, 1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             ax.set_title(title, fontsize=9)
-    beside = path.with_name(f".{path.stem}.part.png")
-    try:
-        figure.savefig(beside, dpi=dpi)
-        os.replace(beside, path)
-    except OSError as error:
-        raise DeconvnetError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        beside.unlink(missing_ok=True)
+    save_figure(path, figure, dpi)

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from deconvnet._version import __version__
-from deconvnet.errors import DeconvnetError
+from deconvnet.files import replacing
 
 __all__ = ["describe_run", "format_table", "write_json"]
 
@@ -95,7 +95,7 @@ def format_table(rows, digits=2):
 
 
 def write_json(path, record):
-    """Write a record as JSON: beside the file first, then renamed.
+    """Write a record as a JSON file.
 
     Parameters
     ----------
@@ -107,12 +107,5 @@ def write_json(path, record):
     DeconvnetError
         If the file cannot be written.
     """
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        beside.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(beside, path)
-    except OSError as error:
-        raise DeconvnetError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing(path) as part:
+        part.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from deconvnet.blur.photographs import MIN_SIDE, Photographs
 from deconvnet.errors import DeconvnetError
+from deconvnet.files import replacing
 
 __all__ = ["load_packed_photographs", "pack_photographs"]
 
@@ -49,9 +49,9 @@ def pack_photographs(photographs, path, *, megabytes=None):
     order = sorted(
         range(len(photographs)), key=lambda i: hashlib.sha256(f"packed {photographs.names[i]}".encode()).digest()
     )
-    beside, written = path.with_name(f".{path.name}.part"), 0
-    try:
-        with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as file:
+    written = 0
+    with replacing(path) as part:
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as file:
             for i in order:
                 name, buffer = f"{photographs.names[i]}.npy", io.BytesIO()
                 np.save(buffer, photographs.images[i])
@@ -63,11 +63,6 @@ def pack_photographs(photographs, path, *, megabytes=None):
                 written += 1
         if not written:
             raise DeconvnetError("no photograph was packed: allow a larger file, or name larger photographs")
-        os.replace(beside, path)
-    except OSError as error:
-        raise DeconvnetError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        beside.unlink(missing_ok=True)
     return written
 
 

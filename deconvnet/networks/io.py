@@ -9,9 +9,10 @@ from pathlib import Path
 from deconvnet._version import __version__
 from deconvnet.backend import to_host
 from deconvnet.errors import DeconvnetError
+from deconvnet.files import replacing
 from deconvnet.weights import find_model
 
-__all__ = ["build_network", "load_arrays", "load_network", "save_arrays", "save_network"]
+__all__ = ["as_network", "build_network", "load_arrays", "load_network", "save_arrays", "save_network"]
 
 
 def build_network(name, config=None, *, rng=None, dtype="float32"):
@@ -49,20 +50,20 @@ def build_network(name, config=None, *, rng=None, dtype="float32"):
 
 
 def save_arrays(path, arrays, record):
-    """Write arrays and a JSON-able record to a safetensors file: beside it first, then renamed.
+    """Write arrays and a JSON-able record to a safetensors file, of which nobody sees half.
 
-    A reader, or a kill at any moment, sees the old file or the new one, never half of one.
+    Raises
+    ------
+    DeconvnetError
+        If it cannot be written.
     """
     from safetensors.numpy import save
 
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.part")
     host = {name: to_host(a) for name, a in arrays.items()}
-    with open(beside, "wb") as file:  # with the permissions of an ordinary file, which save_file would not give it
+    with replacing(path) as part, part.open("wb") as file:  # save_file would not give it ordinary permissions
         file.write(save(host, metadata={"deconvnet": json.dumps(record)}))
         file.flush()
         os.fsync(file.fileno())
-    os.replace(beside, path)
 
 
 def load_arrays(path):
@@ -140,3 +141,26 @@ def load_network(path, *, kind=None, device="cpu"):
         raise DeconvnetError(f"{path}: {error}") from error
     network.training = record.get("training", {})
     return network.to(device)
+
+
+def as_network(model, kind, device):
+    """The network of a name or path, or a network itself, on the device.
+
+    Parameters
+    ----------
+    model : str, path-like or Layer
+        As for `load_network`, or a loaded network.
+    kind : {"burst", "photo"}
+        Refuse networks of another kind.
+    device : {"cpu", "cuda"}
+
+    Raises
+    ------
+    DeconvnetError
+        If there is none, or it is of another kind.
+    """
+    if not (hasattr(model, "to") and hasattr(model, "kind")):
+        return load_network(model, kind=kind, device=device)
+    if model.kind != kind:
+        raise DeconvnetError(f"the model is for a {model.kind}, and a {kind} needs one of its own kind")
+    return model.to(device)

@@ -6,8 +6,10 @@ import numpy as np
 
 from deconvnet.backend import resolve_device, to_device, to_host
 from deconvnet.errors import DeconvnetError
+from deconvnet.networks.io import as_network
 from deconvnet.restore.colour import luminance, transfer_colour
 from deconvnet.restore.fba import fourier_burst_accumulation, mean
+from deconvnet.restore.pixels import as_floats
 from deconvnet.restore.registration import METHODS as REGISTRATIONS
 from deconvnet.restore.registration import register as register_frames
 
@@ -32,15 +34,7 @@ def _as_float(frame, number):
         raise DeconvnetError(
             f"frame {number} is {frame.shape[1]}×{frame.shape[0]} pixels: at least {MIN_SIDE} on each side are needed"
         )
-    if frame.dtype in (np.uint8, np.uint16):
-        return frame.astype(np.float32) / np.float32(np.iinfo(frame.dtype).max)
-    if frame.dtype.kind != "f":
-        raise DeconvnetError(f"frame {number} has the type {frame.dtype}: floats in [0, 1], uint8 or uint16 are wanted")
-    if not np.isfinite(frame).all():
-        raise DeconvnetError(f"frame {number} holds values that are not finite: mend or leave out the frame")
-    if frame.min() < -0.001 or frame.max() > 1.001:
-        raise DeconvnetError(f"frame {number} holds floats outside [0, 1]: scale or clip them first")
-    return frame.astype(np.float32, copy=False)
+    return as_floats(frame, f"frame {number}")
 
 
 def _checked(frames):
@@ -60,17 +54,6 @@ def _checked(frames):
         if frames[number - 1].ndim != frames[0].ndim:
             raise DeconvnetError(f"frame {number} and frame 1 are not both grey or both colour: convert them first")
     return frames
-
-
-def _network(model, device):
-    """The network of a name or path, or a network itself, on the device."""
-    if hasattr(model, "to") and hasattr(model, "kind"):
-        if model.kind != "burst":
-            raise DeconvnetError(f"the model is for a {model.kind}, and a burst needs one of its own kind")
-        return model.to(device)
-    from deconvnet.networks.io import load_network
-
-    return load_network(model, kind="burst", device=device)
 
 
 def deblur_burst(
@@ -146,7 +129,7 @@ def deblur_burst(
         raise DeconvnetError(f"method {method!r} estimates no PSFs: use a network")
     device = resolve_device(device)
     # A model that is missing or of another kind is refused before the frames are even read.
-    network = _network(model, device) if method == "network" else None
+    network = as_network(model, "burst", device) if method == "network" else None
     if return_psfs and not hasattr(network, "estimate_psfs"):
         raise DeconvnetError(f"the network {network.name!r} estimates no PSFs: use one of the kind 'quotient'")
     frames = register_frames(_checked(frames), register, progress=progress).frames

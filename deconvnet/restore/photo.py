@@ -6,13 +6,15 @@ import numpy as np
 
 from deconvnet.backend import resolve_device, to_device, to_host
 from deconvnet.errors import DeconvnetError
+from deconvnet.networks.io import as_network
 from deconvnet.restore.colour import luminance
 from deconvnet.restore.nonblind import ESTIMATED_PSF, EXACT_PSF, REFINED_PSF, check_options, deconvolve
+from deconvnet.restore.pixels import as_floats
 from deconvnet.restore.psf_estimate import check_psf_options, estimate_psf, estimate_varying_psfs
 from deconvnet.restore.psf_quality import THRESHOLD
 from deconvnet.restore.varying import choose_grid, deconvolve_varying
 
-__all__ = ["checked_photo", "deblur", "photo_network"]
+__all__ = ["checked_photo", "deblur"]
 
 #: Range of values below which a picture is called constant.
 LEAST_CONTRAST = 2 / 255
@@ -44,17 +46,7 @@ def checked_photo(image):
             f"the photo has the shape {image.shape}: (H, W) for grey or (H, W, 3) for colour is wanted, with an alpha "
             "channel (H, W, 2) or (H, W, 4)"
         )
-    if image.dtype in (np.uint8, np.uint16):
-        image = image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
-    elif image.dtype.kind != "f":
-        raise DeconvnetError(f"the photo has the type {image.dtype}: floats in [0, 1], uint8 or uint16 are wanted")
-    else:
-        if not np.isfinite(image).all():
-            raise DeconvnetError("the photo holds values that are not finite: mend them first")
-        if image.min() < -0.001 or image.max() > 1.001:
-            raise DeconvnetError("the photo holds floats outside [0, 1]: scale or clip them first")
-        image = image.astype(np.float32, copy=False)
-    alpha = None
+    image, alpha = as_floats(image, "the photo"), None
     if image.ndim == 3 and image.shape[-1] in (2, 4):
         image, alpha = image[..., :-1], image[..., -1]
     if image.ndim == 3 and image.shape[-1] == 1:
@@ -75,23 +67,6 @@ def _known_psf(psf, shape):
             "size: crop the PSF or use a larger photo"
         )
     return psf.astype(np.float32)
-
-
-def photo_network(model, device):
-    """The network of a name or path, or a network itself, on the device.
-
-    Raises
-    ------
-    DeconvnetError
-        If there is none, or it is not for photos.
-    """
-    if hasattr(model, "to") and hasattr(model, "kind"):
-        if model.kind != "photo":
-            raise DeconvnetError(f"the model is for a {model.kind}, and a photo needs one of its own kind")
-        return model.to(device)
-    from deconvnet.networks.io import load_network
-
-    return load_network(model, kind="photo", device=device)
 
 
 def deblur(
@@ -165,7 +140,7 @@ def deblur(
     device = resolve_device(device)
     refine = refine and not varying
     psf_error = EXACT_PSF if psf is not None else REFINED_PSF if refine else ESTIMATED_PSF
-    network = photo_network(model, device) if psf is None else None
+    network = as_network(model, "photo", device) if psf is None else None
     if network is not None:
         psf_size = check_psf_options(network, psf_size, psf_sharpen, psf_threshold, refine)
     pixels, alpha = checked_photo(image)

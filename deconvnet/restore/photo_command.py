@@ -79,10 +79,11 @@ def _same_file(a, b):
 def _photo(options):
     from deconvnet.backend import resolve_device
     from deconvnet.io import WITH_ALPHA, WRITABLE, check_writable, read_image, write_image
+    from deconvnet.networks.io import load_network
     from deconvnet.restore.colour import luminance
-    from deconvnet.restore.photo import deblur, photo_network
+    from deconvnet.restore.photo import deblur
     from deconvnet.restore.psf_estimate import check_psf_options
-    from deconvnet.restore.varying import draw_psf_grid
+    from deconvnet.restore.psf_picture import draw_psf_grid
 
     # Everything that can be refused is refused before the long work.
     output = Path(options.output)
@@ -102,7 +103,7 @@ def _photo(options):
     if options.psf:
         psf = luminance(read_image(options.psf).pixels)
     else:
-        model = photo_network(options.model, device)
+        model = load_network(options.model, kind="photo", device=device)
         refine = options.refine and not options.varying
         check_psf_options(model, options.psf_size, options.psf_sharpen, options.psf_threshold, refine)
     pixels, bits = read_image(options.photo, keep_alpha=output.suffix.lower() in WITH_ALPHA)

@@ -1,4 +1,4 @@
-"""Estimated PSFs drawn over the picture at the places they belong to: one picture per frame."""
+"""Estimated PSFs as pictures: over the photograph at the places they belong to, or by themselves in a grid."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from deconvnet.restore.colour import luminance
 
-__all__ = ["draw_psfs"]
+__all__ = ["draw_psf_grid", "draw_psfs"]
 
 #: Brightness of the picture underneath.
 DIM = 0.35
@@ -60,4 +60,30 @@ def draw_psfs(picture, psfs, *, across=12):
             tile = canvas[top : top + side, left : left + side]
             tile[...] = (1.0, 0.75, 0.2)
             tile[1:-1, 1:-1] = _enlarged(psfs[row, column], times)[..., None]
+    return canvas
+
+
+def draw_psf_grid(psfs, *, zoom=None):
+    """All local PSFs in one picture.
+
+    Parameters
+    ----------
+    psfs : float array (rows, columns, k, k)
+        NumPy.
+    zoom : int, optional
+        Pixels a PSF's pixel is drawn wide; by default so many that the picture is some 800 pixels wide.
+
+    Returns
+    -------
+    float32 array (h, w)
+        White on black, each PSF scaled to its own maximum, grey lines between them.
+    """
+    rows, columns, k = psfs.shape[:3]
+    zoom = max(1, 800 // (columns * (k + 1))) if zoom is None else zoom
+    cell = k * zoom + 1
+    canvas = np.full((rows * cell + 1, columns * cell + 1), 0.4, np.float32)
+    for row, column in np.ndindex(rows, columns):
+        psf = psfs[row, column]
+        tile = np.kron(psf / max(float(psf.max()), 1e-30), np.ones((zoom, zoom)))
+        canvas[row * cell + 1 : (row + 1) * cell, column * cell + 1 : (column + 1) * cell] = tile
     return canvas

@@ -19,7 +19,6 @@ __all__ = [
     "VaryingBlur",
     "choose_grid",
     "deconvolve_varying",
-    "draw_psf_grid",
     "local_psfs",
     "motion_basis",
     "project_on_motion",
@@ -277,29 +276,3 @@ def deconvolve_varying(image, psfs, method="hyper-laplacian", *, noise=None, psf
         raise DeconvnetError(f"PSFs of {k} pixels are larger than the image of {width}×{height}")
     blur = VaryingBlur(psfs.astype(image.dtype, copy=False), (height, width))
     return deconvolve_with(image, blur, method, noise=noise, psf_error=psf_error)
-
-
-def draw_psf_grid(psfs, *, zoom=None):
-    """All local PSFs in one picture.
-
-    Parameters
-    ----------
-    psfs : float array (rows, columns, k, k)
-        NumPy.
-    zoom : int, optional
-        Pixels a PSF's pixel is drawn wide; by default so many that the picture is some 800 pixels wide.
-
-    Returns
-    -------
-    float32 array (h, w)
-        White on black, each PSF scaled to its own maximum, grey lines between them.
-    """
-    rows, columns, k = psfs.shape[:3]
-    zoom = max(1, 800 // (columns * (k + 1))) if zoom is None else zoom
-    cell = k * zoom + 1
-    canvas = np.full((rows * cell + 1, columns * cell + 1), 0.4, np.float32)
-    for row, column in np.ndindex(rows, columns):
-        psf = psfs[row, column]
-        tile = np.kron(psf / max(float(psf.max()), 1e-30), np.ones((zoom, zoom)))
-        canvas[row * cell + 1 : (row + 1) * cell, column * cell + 1 : (column + 1) * cell] = tile
-    return canvas

@@ -5,17 +5,11 @@ import numpy as np
 import pytest
 
 from deconvnet.errors import DeconvnetError
+from deconvnet.files import save_figure
 from deconvnet.networks.io import build_network, save_network
 from deconvnet.networks.photo import Pyramid, scale_config
-from deconvnet.restore.inspect import (
-    burst_beta_figure,
-    filters_figure,
-    inspect_model,
-    maps_figure,
-    psfs_figure,
-    save_figure,
-    stage_maps,
-)
+from deconvnet.restore.inspect import inspect_model, stage_maps
+from deconvnet.restore.inspect_figures import burst_beta_figure, filters_figure, maps_figure, psfs_figure
 
 
 @pytest.fixture(scope="module")

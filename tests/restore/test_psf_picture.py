@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deconvnet.restore.psf_picture import draw_psfs
+from deconvnet.restore.psf_picture import draw_psf_grid, draw_psfs
 
 
 def _bright(canvas):
@@ -38,3 +38,11 @@ def test_a_psf_of_zeros_is_drawn_black():
 def test_psfs_larger_than_the_picture_are_refused():
     with pytest.raises(ValueError, match="no room"):
         draw_psfs(np.zeros((65, 65)), np.zeros((2, 2, 71, 71)))
+
+
+def test_psfs_in_a_grid_are_drawn_each_to_its_own_maximum():
+    psfs = np.zeros((2, 3, 5, 5), np.float32)
+    psfs[..., 2, 2] = np.arange(1, 7).reshape(2, 3)
+    picture = draw_psf_grid(psfs, zoom=2)
+    assert picture.shape == (2 * 11 + 1, 3 * 11 + 1)
+    assert (picture == 1).sum() == 6 * 4

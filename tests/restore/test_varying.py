@@ -13,7 +13,6 @@ from deconvnet.restore.varying import (
     VaryingBlur,
     choose_grid,
     deconvolve_varying,
-    draw_psf_grid,
     local_psfs,
     motion_basis,
     project_on_motion,
@@ -145,11 +144,3 @@ def test_grid_grows_with_the_picture_and_its_patches_hold_their_psfs():
     rows, columns = choose_grid((1000, 1500), 25)
     assert columns >= rows >= 4
     assert choose_grid((9000, 9000), 17) == (9, 9)
-
-
-def test_psfs_are_drawn_each_to_its_own_maximum():
-    psfs = np.zeros((2, 3, 5, 5), np.float32)
-    psfs[..., 2, 2] = np.arange(1, 7).reshape(2, 3)
-    picture = draw_psf_grid(psfs, zoom=2)
-    assert picture.shape == (2 * 11 + 1, 3 * 11 + 1)
-    assert (picture == 1).sum() == 6 * 4

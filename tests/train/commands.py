@@ -1,10 +1,12 @@
 """Runs of `python -m train.…` in a process of their own, and what to look at in what they leave."""
 
+import json
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import imageio.v3 as iio
 import numpy as np
 
 from deconvnet.networks.io import load_arrays
@@ -41,6 +43,18 @@ def start(program, images, out, *options, seconds=120):
 def steps_done(out):
     """Steps that the checkpoint of a run stands at."""
     return load_arrays(out / "checkpoint.safetensors")[1]["step"]
+
+
+def assert_complete(out, done, steps):
+    """Check that a finished run left everything a user looks for and nothing else; returns its summary."""
+    for name in ("model.safetensors", "checkpoint.safetensors", "metrics.csv", "curve.png", "validation.png"):
+        assert (out / name).stat().st_size > 100
+    assert iio.imread(out / "validation.png").shape[0] > 300
+    assert not list(out.glob("*.part*")) + list(out.glob(".*.part*"))
+    assert "notes.jpg" in done.stderr  # the file that is no photograph
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["steps"] == steps
+    return summary
 
 
 def same_checkpoints(first, second):

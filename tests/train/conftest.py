@@ -1,8 +1,10 @@
-"""Photographs that the tests of training learn from."""
+"""Photographs that the tests of training learn from, and a finished run."""
 
 import imageio.v3 as iio
 import numpy as np
 import pytest
+
+from tests.train.commands import run
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +18,10 @@ def images(tmp_path_factory):
         iio.imwrite(folder / ("more" if i < 2 else ".") / f"picture{i}.png", picture)
     (folder / "notes.jpg").write_text("no picture")
     return folder
+
+
+@pytest.fixture(scope="module")
+def finished(request, images, tmp_path_factory):
+    """Folder and process of a run of eight steps of the module's PROGRAM, never interrupted."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    return out, run(request.module.PROGRAM, images, out, "--steps", "8", *request.module.SHORT)

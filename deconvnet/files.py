@@ -1,0 +1,67 @@
+"""Files that nobody sees half written: beside their place first, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from deconvnet.errors import DeconvnetError
+
+__all__ = ["part_name", "replacing", "save_figure"]
+
+
+def part_name(path):
+    """Where a file is written before it gets its name: hidden, in the same folder."""
+    path = Path(path)
+    return path.with_name(f".{path.name}.part")
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """``with replacing(path) as part:`` write the file ``part``, which takes the place of ``path`` at the end.
+
+    A reader, or a kill at any moment, sees the old file or the new one. If writing fails, the old one stays, and
+    nothing else.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Yields
+    ------
+    Path
+        In the same folder.
+
+    Raises
+    ------
+    DeconvnetError
+        In the place of any OSError.
+    """
+    part = part_name(path)
+    try:
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        raise DeconvnetError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+def save_figure(path, figure, dpi=120):
+    """Write a figure as a PNG file.
+
+    Parameters
+    ----------
+    path : path-like
+    figure : matplotlib.figure.Figure
+    dpi : int
+
+    Raises
+    ------
+    DeconvnetError
+        If it cannot be written.
+    """
+    with replacing(path) as part:
+        figure.savefig(part, dpi=dpi, format="png")
