@@ -21,11 +21,14 @@ def _enlarged(psf, times):
 
 def _chosen(nodes, room, side):
     """Which of ``nodes`` evenly spread over ``room`` pixels to draw, and the first pixel of each tile of this side."""
-    count = max(1, min(nodes, room // (side + side // 2)))
-    places = np.linspace(0, nodes - 1, 2 * count + 1)[1::2]  # the middles of equal parts
-    index = np.rint(places).astype(int)
-    middle = (room - 1) * index / max(nodes - 1, 1) if nodes > 1 else np.array([(room - 1) / 2])
-    return index, np.clip(np.rint(middle - (side - 1) / 2).astype(int), 0, max(room - side, 0))
+    middle = np.linspace(0, room - 1, nodes) if nodes > 1 else np.array([(room - 1) / 2])
+    index, most = np.arange(nodes), max(1, room // (side + side // 2))
+    if nodes > most:  # evenly spaced ones whose tiles lie in the picture, as much room before as behind
+        inside = index[(middle >= side / 2) & (middle <= room - side / 2)]
+        index = inside if len(inside) else index[nodes // 2 : nodes // 2 + 1]
+        step = -(-len(index) // most)
+        index = index[(len(index) - 1) % step // 2 :: step]
+    return index, np.clip(np.rint(middle[index] - (side - 1) / 2).astype(int), 0, max(room - side, 0))
 
 
 def draw_psfs(picture, psfs, *, across=12):

@@ -30,6 +30,16 @@ def test_a_dense_grid_is_thinned_so_that_psfs_do_not_touch():
     assert (np.abs(canvas - 0.35 * 0.5).max(axis=-1) < 1e-3).mean() > 0.3  # the picture stays visible, dim
 
 
+def test_a_thinned_grid_is_evenly_spaced_and_whole():
+    psfs = np.zeros((16, 16, 33, 33), dtype=np.float32)
+    psfs[..., 16, 16] = 1
+    bright = _bright(draw_psfs(np.zeros((599, 419), dtype=np.float32), psfs))
+    for axis, room in enumerate((599, 419)):
+        places = np.unique(bright[:, axis])
+        assert len(places) > 5 and np.ptp(np.diff(places)) <= 1
+        assert places[0] >= 16 and places[-1] < room - 16
+
+
 def test_a_psf_of_zeros_is_drawn_black():
     canvas = draw_psfs(np.zeros((80, 80)), np.zeros((1, 1, 9, 9)))
     assert np.isfinite(canvas).all() and not len(_bright(canvas))
