@@ -93,7 +93,8 @@ def deblur_burst(
         Power of the Fourier burst accumulation, at least 0.
     refine : bool
         For networks that estimate PSFs: refine these by the frames
-        (`deconvnet.restore.burst_refinement.refine_burst_psfs`). It takes as long again, and most bursts gain decibels.
+        (`deconvnet.restore.burst_refinement.refine_burst_psfs`). It takes up to three times as long again, and most
+        bursts gain decibels.
     device : {"auto", "cpu", "cuda"}
         Where the network and the accumulation run. Registration runs on the CPU.
     progress : bool
