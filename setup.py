@@ -26,7 +26,7 @@ setup(
         "deconvnet.weights",
     ],
     package_dir={"deconvnet": "deconvnet", "deconvnet.kernels": "kernels"},
-    package_data={"deconvnet.kernels": ["*.cu"], "deconvnet.weights": ["*.safetensors", "*.md"]},
+    package_data={"deconvnet.kernels": ["*.cu", "*.cuh"], "deconvnet.weights": ["*.safetensors", "*.md"]},
     install_requires=[
         "imageio>=2.31",
         "matplotlib>=3.7",

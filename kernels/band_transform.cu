@@ -1,7 +1,7 @@
 // Selected DFT coefficients of three centred windows of each patch, as reals. One block of 256 threads per patch: its
 // rows times `rows`, then for each number of the result the row of `columns` and the column of that product that
 // `sources` names; the matrices hold the DFT factors of all windows, with zeros outside of the windows.
-#include "patch_transforms.cu"
+#include "patch_transforms.cuh"
 
 extern "C" __global__ void band_transform(
     const REAL *__restrict__ patches, int side, int width, const COMPLEX *__restrict__ rows,

@@ -6,7 +6,7 @@ How to add a kernel
    scalars and pointers of the types in `SCALARS` below; REAL is ``float`` or ``double`` and COMPLEX ``float2`` or
    ``double2``, as the caller's arrays are. `PRELUDE` below (complex arithmetic, sums over a block) is pasted in front,
    and lines ``#include "other.cu"`` are replaced by that file, because CuPy's cache on disk does not see included
-   files. No other includes.
+   files. No other includes. Device functions that several kernels share, without a kernel among them, are a ``.cuh``.
 2. Gather form: every thread owns its outputs, no atomics on floats, so that results are the same bits every time.
    Indices of elements are ``long long``; a grid has at most 65535 blocks along y and z, so let long axes run along x or
    loop with a stride of ``gridDim.y``; statically allocated shared memory of at most 48 KiB.
@@ -92,7 +92,7 @@ template <class T> __device__ inline T block_max(T value, T *scratch) {
 """
 
 _KERNEL = re.compile(r'extern "C" __global__ void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(([^)]*)\)')
-_INCLUDE = re.compile(r'^#include "(\w+\.cu)"\n', re.MULTILINE)
+_INCLUDE = re.compile(r'^#include "(\w+\.cuh?)"\n', re.MULTILINE)
 _LARGEST_GRID = (2**31 - 1, 65535, 65535)
 _LARGEST_BLOCK = (1024, 1024, 64)
 

@@ -1,5 +1,5 @@
 // Filters that are given in the Fourier domain, applied to patches of which only the middle is wanted.
-#include "patch_transforms.cu"
+#include "patch_transforms.cuh"
 
 // Coefficient (z_y = z, z_x = k) of a filter that is given by its independent coefficients: DC is 1, and the column
 // k = 0 conjugate-symmetric.

@@ -3,7 +3,7 @@
 //
 // Forwards the rows of patch and PSF times `rows`, then `columns` times that (DFT factors, for the patch times the
 // window); backwards `back_columns` times the quotient, then the real part of that times `back_rows`.
-#include "patch_transforms.cu"
+#include "patch_transforms.cuh"
 
 extern "C" __global__ void patch_quotient(
     const REAL *__restrict__ patches, const REAL *__restrict__ psfs, const REAL *__restrict__ beta, long long frames,

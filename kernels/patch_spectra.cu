@@ -1,6 +1,6 @@
 // Half spectra of patches that lost their mean and fade at the borders. One block of 256 threads per patch: its rows
 // times the matrix `rows`, and the matrix `columns` times that; both matrices are DFT factors times the window.
-#include "patch_transforms.cu"
+#include "patch_transforms.cuh"
 
 extern "C" __global__ void patch_spectra(
     const REAL *__restrict__ patches, int side, int width, const COMPLEX *__restrict__ rows,

@@ -1,7 +1,7 @@
 // Low-frequency spectra of windows on a grid of places in images. One block of 256 threads per image: rows of pixels
 // times `rows`, once for all windows in the same columns, then `columns` times that for each window, only for the
 // frequencies that are kept; both matrices are DFT factors times the window's profile.
-#include "patch_transforms.cu"
+#include "patch_transforms.cuh"
 
 extern "C" __global__ void window_spectra(
     const REAL *__restrict__ images, int side, int window, int count, const int *__restrict__ steps, int width,

@@ -42,7 +42,7 @@ def test_the_wheel_holds_every_module_and_data_file(wheel):
     inside = set(zipfile.ZipFile(wheel).namelist())
     for folder, package in (("deconvnet", "deconvnet"), ("kernels", "deconvnet/kernels")):
         for path in (ROOT / folder).rglob("*"):
-            if path.suffix in (".py", ".cu", ".safetensors"):
+            if path.suffix in (".py", ".cu", ".cuh", ".safetensors"):
                 name = f"{package}/{path.relative_to(ROOT / folder).as_posix()}"
                 tracked = subprocess.run(["git", "ls-files", "--error-unmatch", path], cwd=ROOT, capture_output=True)
                 assert tracked.returncode != 0 or name in inside, name

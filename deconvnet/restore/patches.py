@@ -206,12 +206,15 @@ def _refined_fields(estimates, canvas, device, progress):
     rows = _inside(estimates.tops + half, tops, height)
     columns = _inside(estimates.lefts + half, lefts, width).astype(np.float32)
     columns /= columns.sum(axis=1, keepdims=True)
-    psfs, adaptation = 0, []
+    psfs, adaptation = None, []
     for index in tqdm(range(len(estimates.tops)), desc="estimating PSFs", unit="row", disable=not progress):
         found, adapted = estimates.look(index)
         adaptation.append(adapted)
-        share = (rows[:, index] / rows.sum(axis=1)).astype(np.float32)
-        psfs = psfs + share.reshape(-1, 1, 1, 1, 1) * np.tensordot(columns, found, axes=1)
+        means = np.tensordot(columns, found, axes=1)
+        if psfs is None:
+            psfs = np.zeros((len(tops), *means.shape), means.dtype)
+        for window in np.flatnonzero(rows[:, index]):
+            psfs[window] += means / means.dtype.type(rows[window].sum())
     # What is beyond the margin of a patch cannot be deconvolved: so large can the refined PSFs become.
     room = max(0, (network.patch - network.centre) // 2 - psfs.shape[-1] // 2)
     psfs = np.pad(psfs, ((0, 0), (0, 0), (0, 0), (room, room), (room, room)))
