@@ -3,7 +3,7 @@ name in site-packages would collide with others."""
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 here = Path(__file__).parent
 version = {}
@@ -17,16 +17,12 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.10",
     packages=[
-        "deconvnet",
-        "deconvnet.blur",
+        *find_packages(include=["deconvnet*"]),
         "deconvnet.kernels",
-        "deconvnet.layers",
-        "deconvnet.networks",
-        "deconvnet.restore",
-        "deconvnet.weights",
+        *(f"deconvnet.kernels.{room}" for room in find_packages("kernels")),
     ],
-    package_dir={"deconvnet": "deconvnet", "deconvnet.kernels": "kernels"},
-    package_data={"deconvnet.kernels": ["*.cu", "*.cuh"], "deconvnet.weights": ["*.safetensors", "*.md"]},
+    package_dir={"deconvnet.kernels": "kernels"},
+    package_data={"deconvnet.kernels": ["*/*.cu", "*/*.cuh"], "deconvnet.weights": ["*.safetensors", "*.md"]},
     install_requires=[
         "imageio>=2.31",
         "matplotlib>=3.7",

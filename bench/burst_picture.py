@@ -19,10 +19,10 @@ from bench.scoring.burst_scores import make_burst, restore_burst
 from bench.scoring.panels import busiest_window, draw_panels
 from bench.scoring.report import describe_run, write_json
 from deconvnet.blur.psf import load_shake
+from deconvnet.colour import luminance
 from deconvnet.errors import exit_status
 from deconvnet.io import check_writable, read_image
 from deconvnet.networks.io import load_network
-from deconvnet.restore.colour import luminance
 
 SIDE = 160  # of the part that is drawn
 

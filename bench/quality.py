@@ -21,9 +21,9 @@ from bench.scoring.report import describe_run, format_table, write_json
 from deconvnet.blur.psf import load_shake
 from deconvnet.errors import DeconvnetError, exit_status
 from deconvnet.networks.io import load_network
-from deconvnet.restore.nonblind import METHODS
-from deconvnet.restore.psf_estimate import check_psf_options
-from deconvnet.restore.registration import METHODS as REGISTRATIONS
+from deconvnet.restore.burst.registration import METHODS as REGISTRATIONS
+from deconvnet.restore.deconvolve.solvers import METHODS
+from deconvnet.restore.photo.psf import check_psf_options
 from train.command import noise_level
 
 SETS = f"""sets (several can be named, and folders may not contain a colon):

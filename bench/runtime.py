@@ -15,13 +15,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # Python itself looks beside this file only
 
+from bench.peers.torch_peer import find_peer
 from bench.scoring.report import write_json
 from bench.timing.burst import burst_table
 from bench.timing.growth import growth_tables
 from bench.timing.kernels import kernel_table
 from bench.timing.machine import ceilings, describe
 from bench.timing.measure import Device
-from bench.timing.peers import find_peer
 from bench.timing.photo import photo_table
 from bench.timing.plot import draw
 from bench.timing.startup import startup_table

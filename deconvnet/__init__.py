@@ -14,8 +14,8 @@ from deconvnet.errors import DeconvnetError
 __all__ = ["DeconvnetError", "__version__", "deblur", "deblur_burst", "load_model"]
 
 _LAZY = {
-    "deblur": ("deconvnet.restore.photo", "deblur"),
-    "deblur_burst": ("deconvnet.restore.burst", "deblur_burst"),
+    "deblur": ("deconvnet.restore.photo.deblur", "deblur"),
+    "deblur_burst": ("deconvnet.restore.burst.deblur", "deblur_burst"),
     "load_model": ("deconvnet.networks.io", "load_network"),
 }
 

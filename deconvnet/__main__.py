@@ -111,7 +111,7 @@ def _burst(options):
 
         model = load_network(options.model, kind="burst", device=device)
 
-    from deconvnet.restore.burst import deblur_burst
+    from deconvnet.restore.burst.deblur import deblur_burst
 
     wants_psfs = options.psf_out is not None
     folder = _psf_folder(options.psf_out) if wants_psfs else None
@@ -138,7 +138,7 @@ def _burst(options):
     picture, psfs = result if wants_psfs else (result, None)
     write_image(output, picture, options.bits)
     if wants_psfs:
-        from deconvnet.restore.psf_picture import draw_psfs
+        from deconvnet.inspect.psf_picture import draw_psfs
 
         for index in range(psfs.shape[2]):
             write_image(folder / f"psf_{index + 1:02d}.png", draw_psfs(picture, psfs[:, :, index]))
@@ -160,8 +160,8 @@ def _models(options):
 
 
 def _parser():
-    from deconvnet.restore.inspect_command import add_inspect
-    from deconvnet.restore.photo_command import add_photo
+    from deconvnet.cli.inspect import add_inspect
+    from deconvnet.cli.photo import add_photo
 
     parser = argparse.ArgumentParser(
         prog="deconvnet", description="Learned blind deconvolution of photographs and hand-held bursts."

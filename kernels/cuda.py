@@ -114,21 +114,21 @@ class Parameter(NamedTuple):
         return np.dtype(SCALARS[self.type])
 
 
-def _text(name):
-    return _INCLUDE.sub(lambda match: _text(match[1]), (FOLDER / name).read_text(encoding="utf-8"))
+def _text(path):
+    return _INCLUDE.sub(lambda match: _text(path.parent / match[1]), path.read_text(encoding="utf-8"))
 
 
 @functools.cache
 def source(stem):
     """What is compiled for ``<stem>.cu``: the prelude and the file, with the files that it includes."""
-    return PRELUDE + _text(f"{stem}.cu")
+    return PRELUDE + _text(FOLDER / f"{stem}.cu")
 
 
 @functools.cache
 def signatures(stem):
     """Parameters of all kernels in ``<stem>.cu``: a dict of lists of `Parameter`, read from the source."""
     kernels = {}
-    for name, text in _KERNEL.findall(_text(f"{stem}.cu")):
+    for name, text in _KERNEL.findall(_text(FOLDER / f"{stem}.cu")):
         kernels[name] = []
         for declaration in re.sub(r"/\*.*?\*/|//[^\n]*", "", text, flags=re.DOTALL).split(","):
             words = declaration.replace("__restrict__", " ").replace("*", " * ").split()
@@ -216,7 +216,7 @@ def launch(stem, kernel, grid, block, arguments, *, real, constants=None):
     Parameters
     ----------
     stem : str
-        The source is ``<stem>.cu``.
+        Room and name of the source, ``photo/fade`` for ``photo/fade.cu``.
     kernel : str
         Name of the kernel.
     grid, block : int or tuple of int

@@ -10,7 +10,7 @@ import contextlib
 import math
 
 from deconvnet.backend import array_module
-from deconvnet.kernels.optimiser_steps import adam_step, momentum_step
+from deconvnet.kernels.training.optimiser_steps import adam_step, momentum_step
 
 __all__ = ["SGD", "Adadelta", "Adam", "MovingAverage", "gradient_norm", "make_schedule"]
 

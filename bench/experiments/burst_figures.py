@@ -19,9 +19,9 @@ from deconvnet.blur.convolve import convolve
 from deconvnet.blur.filter_flow import filter_flow, patch_grid
 from deconvnet.blur.psf import load_shake, sample_gp_psfs, sample_recorded_psfs
 from deconvnet.errors import DeconvnetError
-from deconvnet.restore.fba import fourier_burst_accumulation, mean
-from deconvnet.restore.patches import restore_frames
-from deconvnet.restore.registration import sharpness
+from deconvnet.restore.burst.fba import fourier_burst_accumulation, mean
+from deconvnet.restore.burst.patches import restore_frames
+from deconvnet.restore.burst.registration import sharpness
 
 __all__ = ["EXPERIMENTS"]
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from bench.scoring.data import sharp_photographs
 from bench.scoring.panels import busiest_window
+from deconvnet.colour import luminance
 from deconvnet.io import read_image
-from deconvnet.restore.colour import luminance
 
 __all__ = ["Experiment", "Sizes", "add_noise", "read_grey", "unseen_photographs"]
 

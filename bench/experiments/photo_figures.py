@@ -18,10 +18,10 @@ from bench.scoring.protocol import BORDER, aligned_score, error_ratio, load_levi
 from deconvnet.backend import resolve_device, to_device, to_host
 from deconvnet.blur.psf import load_shake, sample_gp_psfs, sample_recorded_psfs
 from deconvnet.errors import DeconvnetError
-from deconvnet.restore.inspect import stage_maps
-from deconvnet.restore.inspect_figures import filters_figure, maps_figure, psfs_figure
-from deconvnet.restore.nonblind import ESTIMATED_PSF, deconvolve
-from deconvnet.restore.psf_estimate import estimate_psf
+from deconvnet.inspect.figures import filters_figure, maps_figure, psfs_figure
+from deconvnet.inspect.model import stage_maps
+from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve
+from deconvnet.restore.photo.psf import estimate_psf
 
 __all__ = ["EXPERIMENTS", "estimated_psf", "load_photo_network"]
 

@@ -21,9 +21,9 @@ from bench.scoring.protocol import score
 from deconvnet.backend import resolve_device
 from deconvnet.blur.synthesis import BurstSettings, BurstSynthesizer
 from deconvnet.errors import DeconvnetError
-from deconvnet.restore.nonblind import ESTIMATED_PSF, deconvolve
+from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve
 from train.command import read_photographs
-from train.single import PhotoValidation, psf_errors
+from train.photo import PhotoValidation, psf_errors
 
 __all__ = ["EXPERIMENTS"]
 

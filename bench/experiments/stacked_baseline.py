@@ -18,7 +18,7 @@ from bench.scoring.panels import busiest_window
 from deconvnet.backend import array_module, resolve_device
 from deconvnet.blur.synthesis import BurstSettings, BurstSynthesizer
 from deconvnet.layers.fba import fba
-from deconvnet.networks.filter_burst import FilterBurst
+from deconvnet.networks.burst_filter import FilterBurst
 from train import burst
 from train.command import read_photographs
 

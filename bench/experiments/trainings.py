@@ -8,7 +8,7 @@ import json
 from bench.experiments.common import Sizes
 from deconvnet.backend import resolve_device
 from deconvnet.errors import DeconvnetError
-from train import single
+from train import photo as single
 from train.loop import CHECKPOINT, METRICS, MODEL, SUMMARY, Schedule, claim_folder, read_settings, train
 
 __all__ = ["PHOTO_TRAINING", "looks", "model_of", "read_metrics", "train_once", "train_photo"]
@@ -91,7 +91,7 @@ def train_photo(folder, options, *, adapt=None, **changes):
     adapt : callable, optional
         ``adapt(task)`` changes the fresh network before it is trained.
     **changes
-        Settings of `train.single` that differ from the options and its defaults.
+        Settings of `train.photo` that differ from the options and its defaults.
 
     Returns
     -------

@@ -14,13 +14,13 @@ from bench.experiments.photo_figures import estimated_psf, load_photo_network
 from bench.scoring.protocol import score
 from deconvnet.blur.camera_motion import random_motion
 from deconvnet.blur.filter_flow import filter_flow
+from deconvnet.colour import luminance
+from deconvnet.inspect.model import stage_maps
+from deconvnet.inspect.psf_picture import draw_psf_grid
 from deconvnet.io import read_image
-from deconvnet.restore.colour import luminance
-from deconvnet.restore.inspect import stage_maps
-from deconvnet.restore.nonblind import ESTIMATED_PSF, deconvolve
-from deconvnet.restore.psf_estimate import estimate_varying_psfs
-from deconvnet.restore.psf_picture import draw_psf_grid
-from deconvnet.restore.varying import (
+from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve
+from deconvnet.restore.photo.psf import estimate_varying_psfs
+from deconvnet.restore.photo.varying import (
     ETA,
     choose_grid,
     deconvolve_varying,

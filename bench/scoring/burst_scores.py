@@ -9,8 +9,8 @@ import numpy as np
 from bench.scoring.protocol import Score, score
 from deconvnet.blur.convolve import convolve
 from deconvnet.blur.psf import sample_gp_psfs, sample_recorded_psfs
-from deconvnet.restore.fba import fourier_burst_accumulation
-from deconvnet.restore.patches import restore_frames
+from deconvnet.restore.burst.fba import fourier_burst_accumulation
+from deconvnet.restore.burst.patches import restore_frames
 
 __all__ = ["BORDER", "FBA_POWERS", "BurstResult", "make_burst", "restore_burst", "without_sharp_frames"]
 

@@ -11,11 +11,11 @@ from tqdm import tqdm
 from bench.scoring.burst_scores import make_burst, restore_burst, without_sharp_frames
 from bench.scoring.panels import busiest_window, draw_panels
 from bench.scoring.protocol import aligned_score
+from deconvnet.colour import luminance
 from deconvnet.errors import DeconvnetError
 from deconvnet.io import list_pictures, read_image, write_image
-from deconvnet.restore.burst import deblur_burst
-from deconvnet.restore.colour import luminance
-from deconvnet.restore.registration import register, sharpness
+from deconvnet.restore.burst.deblur import deblur_burst
+from deconvnet.restore.burst.registration import register, sharpness
 
 __all__ = ["grain", "score_bursts", "score_real_bursts"]
 
@@ -233,7 +233,7 @@ def score_real_bursts(
     Returns
     -------
     list of dict
-        One row per burst and picture: sharpness (`deconvnet.restore.registration.sharpness`) relative to the mean's,
+        One row per burst and picture: sharpness (`restore.burst.registration.sharpness`) relative to the mean's,
         `grain` in percent at places that are flat in the mean, and PSNR and SSIM where there is a reference.
 
     Notes

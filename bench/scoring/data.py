@@ -11,9 +11,9 @@ from bench.scoring.protocol import PhotoCase, load_psfs
 from deconvnet.blur.convolve import convolve
 from deconvnet.blur.photographs import Photographs, default_photographs, split_photographs
 from deconvnet.blur.psf import sample_gp_psfs, sample_recorded_psfs
+from deconvnet.colour import luminance
 from deconvnet.errors import DeconvnetError
 from deconvnet.io import READABLE, list_pictures, read_image
-from deconvnet.restore.colour import luminance
 
 __all__ = ["SAMPLED_PSFS", "blurred_photographs", "burst_folders", "paired_files", "sharp_photographs", "test_psfs"]
 
@@ -45,7 +45,7 @@ def sharp_photographs(folder, *, limit=None, unseen=False, side=None, least=1):
     limit : int, optional
         At most so many, spread evenly over the sorted list.
     unseen : bool
-        Only those that ``python -m train.burst --images FOLDER`` and ``train.single`` keep for validation.
+        Only those that ``python -m train.burst --images FOLDER`` and ``train.photo`` keep for validation.
     side : int, optional
         Use only the middle, of so many pixels each way.
     least : int

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from deconvnet.colour import luminance
 from deconvnet.files import save_figure
-from deconvnet.restore.colour import luminance
 
 __all__ = ["busiest_window", "draw_panels", "with_psf"]
 

@@ -9,10 +9,10 @@ from tqdm import tqdm
 
 from bench.scoring.panels import busiest_window, draw_panels, with_psf
 from bench.scoring.protocol import BORDER, aligned_score, error_ratio, psf_error
+from deconvnet.colour import luminance
 from deconvnet.errors import DeconvnetError
 from deconvnet.io import read_image
-from deconvnet.restore.colour import luminance
-from deconvnet.restore.photo import deblur
+from deconvnet.restore.photo.deblur import deblur
 
 __all__ = ["PEERS", "fitting_psf_size", "score_cases", "score_pairs"]
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from deconvnet.colour import luminance
 from deconvnet.errors import DeconvnetError
-from deconvnet.restore.colour import luminance
 
 __all__ = [
     "BORDER",

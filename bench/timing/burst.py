@@ -11,8 +11,8 @@ from bench.timing.photo import photograph
 from bench.timing.table import Column, Table
 from deconvnet.blur.psf import sample_gp_psfs
 from deconvnet.networks.io import build_network, load_network
-from deconvnet.restore.burst_refinement import refine_burst_psfs
-from deconvnet.restore.patches import WINDOW, patch_places, restore_frames, window_starts
+from deconvnet.restore.burst.patches import WINDOW, patch_places, restore_frames, window_starts
+from deconvnet.restore.burst.refine import refine_burst_psfs
 
 __all__ = ["burst_network", "burst_table", "case", "frames_of_burst", "refining_seconds", "torch_restorer"]
 
@@ -86,12 +86,12 @@ def torch_restorer(network, device, stride):
     """``restore(frames, chunk)`` of PyTorch with the weights of one of our networks."""
     import torch
 
-    from bench.timing import torch_patches
+    from bench.peers import torch_patches
 
     if network.name == "quotient":
-        from bench.timing.torch_quotient_burst import TorchQuotientBurst as Peer
+        from bench.peers.torch_quotient_burst import TorchQuotientBurst as Peer
     else:
-        from bench.timing.torch_filter_burst import TorchFilterBurst as Peer
+        from bench.peers.torch_filter_burst import TorchFilterBurst as Peer
     peer = Peer(network, device)
 
     def restore(frames, chunk):
@@ -167,7 +167,7 @@ def burst_table(device, peer, ceilings, *, quick=False, full=False, networks=NET
             row.update(patches=patches, paper=PAPER_SECONDS, first_call=first)
             row["how"] = "measured" if whole else "extrapolated"
             if peer.installed:
-                from bench.timing.torch_photo import tensor
+                from bench.peers.torch_photo import tensor
 
                 restore, there = torch_restorer(network, device.name, stride), tensor(frames, device.name)
                 small = there[:, :65, :200]

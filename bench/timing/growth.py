@@ -11,7 +11,7 @@ from bench.timing.child import in_child
 from bench.timing.measure import interleaved, timed
 from bench.timing.photo import photo_network, photograph
 from bench.timing.table import Column, Table
-from deconvnet.restore.patches import restore_frames
+from deconvnet.restore.burst.patches import restore_frames
 
 __all__ = ["exponent", "growth_tables"]
 

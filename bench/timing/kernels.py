@@ -1,7 +1,7 @@
 """The kernel table: every hot loop against its reference and against PyTorch's nearest equivalent.
 
 One `Kernel` record each; to add one, write what makes its arguments and its calls (and, for a peer, a function in
-`bench.timing.torch_kernels`), and put the record into `KERNELS`.
+`bench.peers.torch_kernels`), and put the record into `KERNELS`.
 """
 
 from __future__ import annotations
@@ -16,25 +16,20 @@ from bench.timing.measure import check_equal, fastest_form, interleaved, timed
 from bench.timing.photo import photograph
 from bench.timing.table import Column, Table
 from deconvnet.backend import array_module, irfft2, rfft2
-from deconvnet.kernels import (
-    burst_synthesis,
-    counter_random,
-    optimiser_steps,
-    overlap_add,
-    psf_quotient,
-    psf_sampling,
-    relative_spectra,
-)
-from deconvnet.kernels.feature_tiles import conv_tiles_backward
-from deconvnet.kernels.quotient import quotient_spectrum_reference
+from deconvnet.kernels.burst import overlap_add, relative_spectra
+from deconvnet.kernels.photo import psf_quotient
+from deconvnet.kernels.photo.feature_tiles import conv_tiles_backward
+from deconvnet.kernels.photo.quotient import quotient_spectrum_reference
+from deconvnet.kernels.synthesis import burst_synthesis, counter_random, psf_sampling
+from deconvnet.kernels.training import optimiser_steps
 from deconvnet.layers.bands import bands
 from deconvnet.layers.conv import conv_backward
 from deconvnet.layers.fba import fba
 from deconvnet.layers.features import Features
 from deconvnet.layers.quotient import quotient
 from deconvnet.layers.spectral_filter import FILTER_REALS, filter_spectrum, identity_filter, spectral_filter
-from deconvnet.layers.window import hann_window
-from deconvnet.restore.patches import window_sum
+from deconvnet.ops.window import hann_window
+from deconvnet.restore.burst.patches import window_sum
 
 __all__ = ["KERNELS", "Calls", "Kernel", "kernel_table"]
 
@@ -48,7 +43,7 @@ class Calls(NamedTuple):
     reference : callable or None
         Plain array code.
     torch : tuple or None
-        Name of a function in `bench.timing.torch_kernels` and its arguments without the device.
+        Name of a function in `bench.peers.torch_kernels` and its arguments without the device.
     tolerance : float
         Largest relative difference of the results.
     """
@@ -309,7 +304,7 @@ COLUMNS = [
 
 def _torch_calls(calls, device, quick):
     """PyTorch's call in its fastest form, the form's name, and the seconds of all forms."""
-    from bench.timing import torch_kernels
+    from bench.peers import torch_kernels
 
     name, *arguments = calls.torch
     forms = getattr(torch_kernels, name)(*arguments, device.name)

@@ -13,8 +13,8 @@ from skimage.transform import resize
 from bench.timing.child import in_child
 from bench.timing.measure import check_equal, fastest_form, interleaved, timed
 from bench.timing.table import Column, Table
-from deconvnet.layers.border import extended_shape
-from deconvnet.networks.photo import Pyramid, scale_config
+from deconvnet.networks.photo_pyramid import Pyramid, scale_config
+from deconvnet.ops.border import extended_shape
 
 __all__ = ["PAPER_SECONDS", "case", "flops", "photo_network", "photo_table", "photograph"]
 
@@ -90,7 +90,7 @@ def case(psf_size, side, by="deconvnet", form="plain"):
         return [functools.partial(network.forward, p) for p in pictures]
     import torch
 
-    from bench.timing.torch_photo import TorchPyramid
+    from bench.peers.torch_photo import TorchPyramid
 
     peer = TorchPyramid(network)
     peer.use(form)
@@ -106,7 +106,7 @@ def _peer(network, picture, psf_size, device, quick):
     """PyTorch's call in the form that is the fastest at this size, and the seconds of all forms of its features."""
     import torch
 
-    from bench.timing.torch_photo import FEATURE_FORMS, TorchPyramid, tensor
+    from bench.peers.torch_photo import FEATURE_FORMS, TorchPyramid, tensor
 
     there = tensor(picture, device.name)
     peer = TorchPyramid(network, device.name)

@@ -10,12 +10,12 @@ from bench.timing.table import Column, Table
 from deconvnet.backend import to_host
 from deconvnet.blur.photographs import default_photographs, split_photographs
 from deconvnet.blur.synthesis import BurstSettings, BurstSynthesizer
-from deconvnet.networks.photo import Pyramid, scale_config
+from deconvnet.networks.photo_pyramid import Pyramid, scale_config
 from train.burst import DEFAULTS as BURST_DEFAULTS
 from train.burst import BurstTask, central
 from train.optimisers import Adam, gradient_norm
-from train.single import DEFAULTS as PHOTO_DEFAULTS
-from train.single import PhotoTask
+from train.photo import DEFAULTS as PHOTO_DEFAULTS
+from train.photo import PhotoTask
 
 __all__ = ["training_table"]
 
@@ -74,7 +74,7 @@ class _TorchTrainer:
 
     def accumulate(self, rng):
         """Gradients of one batch."""
-        from bench.timing.torch_photo import tensor
+        from bench.peers.torch_photo import tensor
 
         tensors = [tensor(a, self.device.name) for a in self.draw(rng)]
         self.optimiser.zero_grad(set_to_none=True)
@@ -125,7 +125,7 @@ def _quotient_burst(device, batch):
         return made.frames, central(made.sharp, network.centre), made.psfs
 
     def peer():
-        from bench.timing.torch_quotient_burst import TorchQuotientBurst
+        from bench.peers.torch_quotient_burst import TorchQuotientBurst
 
         return TorchQuotientBurst(network, device.name), draw, _burst_loss
 
@@ -133,7 +133,7 @@ def _quotient_burst(device, batch):
 
 
 def _photo_stage(device, batch):
-    """One stage for PSFs of 17 px, as `train.single` begins."""
+    """One stage for PSFs of 17 px, as `train.photo` begins."""
     size, crop = PHOTO_DEFAULTS["psf_size"], PHOTO_DEFAULTS["crop"]
     network = Pyramid(scales=[scale_config(size, stages=1)], rng=np.random.default_rng(0)).to(device.name)
     seen, _ = split_photographs(default_photographs())
@@ -146,7 +146,7 @@ def _photo_stage(device, batch):
         return made.frames[:, 0], made.psfs[:, 0]
 
     def peer():
-        from bench.timing.torch_photo import TorchPyramid
+        from bench.peers.torch_photo import TorchPyramid
 
         return TorchPyramid(network, device.name), draw, _photo_loss
 
@@ -169,7 +169,7 @@ def _torch_step(peer, device, quick):
     """PyTorch's step in its fastest form, the first batch's gradients still in place, and the seconds of all forms."""
     import torch
 
-    from bench.timing.torch_photo import FEATURE_FORMS
+    from bench.peers.torch_photo import FEATURE_FORMS
 
     network, draw, loss = peer()
     trainer = _TorchTrainer(network, draw, loss, device)

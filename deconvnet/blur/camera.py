@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from deconvnet.backend import array_module
-from deconvnet.kernels.jpeg import jpeg_degradation
-from deconvnet.kernels.srgb import linear_to_srgb_reference, srgb_to_linear_reference
+from deconvnet.kernels.synthesis.jpeg import jpeg_degradation
+from deconvnet.kernels.synthesis.srgb import linear_to_srgb_reference, srgb_to_linear_reference
 
 __all__ = ["add_noise", "jpeg", "linear_to_srgb", "noise_coefficients", "srgb_to_linear"]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from deconvnet.backend import to_device
 from deconvnet.errors import DeconvnetError
-from deconvnet.kernels.crops import copy_crop_numba, cut_crops, gradient_shares_numba
+from deconvnet.kernels.synthesis.crops import copy_crop_numba, cut_crops, gradient_shares_numba
 
 __all__ = ["CropCutter"]
 

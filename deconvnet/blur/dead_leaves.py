@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from deconvnet.kernels.dead_leaves import paint_leaves_numba
+from deconvnet.kernels.synthesis.dead_leaves import paint_leaves_numba
 
 __all__ = ["dead_leaves"]
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from deconvnet.backend import to_device
 from deconvnet.errors import DeconvnetError
-from deconvnet.kernels.counter_random import draw_keys
-from deconvnet.kernels.psf_sampling import gp_psfs, recorded_psfs
+from deconvnet.kernels.synthesis.counter_random import draw_keys
+from deconvnet.kernels.synthesis.psf_sampling import gp_psfs, recorded_psfs
 
 __all__ = ["Shake", "load_shake", "sample_gp_psfs", "sample_recorded_psfs"]
 

@@ -11,8 +11,8 @@ from deconvnet.backend import array_module, resolve_device, to_device
 from deconvnet.blur.camera import noise_coefficients, srgb_to_linear
 from deconvnet.blur.crops import CropCutter
 from deconvnet.blur.psf import sample_gp_psfs, sample_recorded_psfs
-from deconvnet.kernels.burst_synthesis import burst_synthesis
-from deconvnet.kernels.counter_random import draw_keys
+from deconvnet.kernels.synthesis.burst_synthesis import burst_synthesis
+from deconvnet.kernels.synthesis.counter_random import draw_keys
 
 __all__ = ["BurstSettings", "BurstSynthesizer", "Bursts"]
 

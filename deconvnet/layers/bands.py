@@ -25,7 +25,7 @@ import numpy as np
 
 from deconvnet.backend import array_module
 from deconvnet.errors import DeconvnetError
-from deconvnet.kernels.band_transform import (
+from deconvnet.kernels.burst.band_transform import (
     BAND_SIZES,
     BAND_SLICES,
     COLUMNS,

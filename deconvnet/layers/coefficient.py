@@ -11,7 +11,7 @@ import numpy as np
 
 from deconvnet.backend import array_module
 from deconvnet.errors import DeconvnetError
-from deconvnet.kernels.coefficient_net import coefficient_net
+from deconvnet.kernels.burst.coefficient_net import coefficient_net
 from deconvnet.layers.base import Layer, Parameter
 from deconvnet.layers.dense import Dense
 from deconvnet.layers.relu import relu, relu_backward

@@ -10,7 +10,7 @@ import numpy as np
 
 from deconvnet.backend import array_module
 from deconvnet.errors import DeconvnetError
-from deconvnet.kernels.unfold import fold_add, unfold
+from deconvnet.kernels.training.im2col import fold_add, unfold
 from deconvnet.layers.base import Layer, Parameter
 
 __all__ = ["BORDERS", "Conv", "conv", "conv_backward"]

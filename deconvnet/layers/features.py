@@ -1,8 +1,8 @@
 """Feature extraction (Schuler et al. 2015, Sec. 3.1.1): filters, tanh, and pixel-wise recombinations.
 
 Without training, one pass goes from pixels to feature images, and the many hidden images of a photograph are never in
-memory at once (`deconvnet.kernels.feature_tiles`). Training keeps them: on the CPU the filters run as Fourier tiles,
-pixel by pixel; on a GPU layer follows layer.
+memory at once (`deconvnet.kernels.photo.feature_tiles`). Training keeps them: on the CPU the filters run as Fourier
+tiles, pixel by pixel; on a GPU layer follows layer.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import numpy as np
 
 from deconvnet.backend import array_module
 from deconvnet.errors import DeconvnetError
-from deconvnet.kernels.feature_strips import feature_strips
-from deconvnet.kernels.feature_tiles import (
+from deconvnet.kernels.photo.feature_strips import feature_strips
+from deconvnet.kernels.photo.feature_tiles import (
     FILTERS,
     LARGEST_SIDE,
     MAPS,
@@ -22,8 +22,8 @@ from deconvnet.kernels.feature_tiles import (
     tanh_rows,
     tanh_rows_backward,
 )
-from deconvnet.kernels.image_strips import StripGrid
-from deconvnet.kernels.lane_long_fft import is_smooth
+from deconvnet.kernels.simd.line_fft import is_smooth
+from deconvnet.kernels.simd.strips import StripGrid
 from deconvnet.layers.base import Layer
 from deconvnet.layers.conv import Conv
 from deconvnet.layers.recombine import Recombine

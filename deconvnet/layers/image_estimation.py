@@ -9,12 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from deconvnet.backend import array_module, irfft2, irfft2_backward, rfft2, rfft2_backward
-from deconvnet.kernels.image_quotient import image_quotient_numba, image_spectrum
-from deconvnet.kernels.lane_long_fft import is_smooth
-from deconvnet.kernels.quotient import quotient_spectrum, quotient_spectrum_backward
+from deconvnet.kernels.photo.image_quotient import image_quotient_numba, image_spectrum
+from deconvnet.kernels.photo.quotient import quotient_spectrum, quotient_spectrum_backward
+from deconvnet.kernels.simd.line_fft import is_smooth
 from deconvnet.layers.base import Layer, Parameter
-from deconvnet.layers.border import extend_periodically, extend_periodically_backward, extended_shape
-from deconvnet.layers.psf import psf_to_otf, psf_to_otf_backward
+from deconvnet.ops.border import extend_periodically, extend_periodically_backward, extended_shape
+from deconvnet.ops.psf import psf_to_otf, psf_to_otf_backward
 
 __all__ = ["ImageEstimation", "blurry_spectrum", "estimate_image", "estimate_image_backward"]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from deconvnet.backend import array_module, irfft2, irfft2_backward, rfft2, rfft2_backward
-from deconvnet.kernels.psf_quotient import psf_quotient, psf_quotient_of_strips
-from deconvnet.kernels.quotient import quotient_spectrum, quotient_spectrum_backward
+from deconvnet.kernels.photo.psf_quotient import psf_quotient, psf_quotient_of_strips
+from deconvnet.kernels.photo.quotient import quotient_spectrum, quotient_spectrum_backward
 from deconvnet.layers.base import Layer, Parameter
 
 __all__ = ["Quotient", "quotient", "quotient_backward"]

@@ -10,11 +10,11 @@ from __future__ import annotations
 import numpy as np
 
 from deconvnet.backend import array_module
-from deconvnet.kernels.relative_spectra import relative_spectra
-from deconvnet.kernels.window_spectra import half_plane, window_spectra
+from deconvnet.kernels.burst.relative_spectra import relative_spectra
+from deconvnet.kernels.burst.window_spectra import half_plane, window_spectra
 from deconvnet.layers.base import Layer
-from deconvnet.layers.psf import psf_spectrum, psf_spectrum_backward
-from deconvnet.layers.window import hann_window
+from deconvnet.ops.psf import psf_spectrum, psf_spectrum_backward
+from deconvnet.ops.window import hann_window
 
 __all__ = ["PsfConsistency", "RelativeSpectra", "psf_consistency", "psf_consistency_backward"]
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from deconvnet.backend import array_module, irfft2, irfft2_backward, rfft2, rfft2_backward
 from deconvnet.errors import DeconvnetError
-from deconvnet.kernels import patch_filter
+from deconvnet.kernels.burst import patch_filter
 from deconvnet.layers.base import Layer
 
 __all__ = [

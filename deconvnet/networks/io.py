@@ -35,15 +35,15 @@ def build_network(name, config=None, *, rng=None, dtype="float32"):
     """
     config = dict(config or {})
     if name == "quotient":
-        from deconvnet.networks.quotient_burst import QuotientBurst
+        from deconvnet.networks.burst_quotient import QuotientBurst
 
         return QuotientBurst(**config, rng=rng, dtype=dtype)
     if name in ("compact", "paper"):
-        from deconvnet.networks.filter_burst import FilterBurst
+        from deconvnet.networks.burst_filter import FilterBurst
 
         return FilterBurst(**{"network": name, **config}, rng=rng, dtype=dtype)
     if name == "pyramid":
-        from deconvnet.networks.photo import Pyramid
+        from deconvnet.networks.photo_pyramid import Pyramid
 
         return Pyramid(**config, rng=rng, dtype=dtype)
     raise DeconvnetError(f"there is no network {name!r}: use quotient, compact, paper or pyramid")

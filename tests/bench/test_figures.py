@@ -14,9 +14,9 @@ from bench.experiments.stacked_baseline import Stacked, twice
 from bench.experiments.training_figures import GradientTargets
 from deconvnet.layers.fba import fba
 from deconvnet.layers.features import Features
-from deconvnet.networks.filter_burst import FilterBurst
+from deconvnet.networks.burst_filter import FilterBurst
 from deconvnet.networks.io import save_network
-from deconvnet.networks.photo import Pyramid, scale_config
+from deconvnet.networks.photo_pyramid import Pyramid, scale_config
 from deconvnet.testing import gradcheck
 
 EXPERIMENTS = figures.experiments()

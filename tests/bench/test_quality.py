@@ -20,8 +20,8 @@ from deconvnet.blur.psf import sample_gp_psfs
 from deconvnet.errors import DeconvnetError
 from deconvnet.io import read_image, write_image
 from deconvnet.networks.io import save_network
-from deconvnet.networks.photo import Pyramid, scale_config
-from deconvnet.restore.photo import deblur
+from deconvnet.networks.photo_pyramid import Pyramid, scale_config
+from deconvnet.restore.photo.deblur import deblur
 
 
 @pytest.fixture(scope="module")

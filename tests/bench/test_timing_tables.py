@@ -6,11 +6,11 @@ import time
 import numpy as np
 import pytest
 
+from bench.peers.torch_peer import Peer
 from bench.timing.child import in_child
 from bench.timing.growth import exponent
 from bench.timing.machine import describe
 from bench.timing.measure import Device, check_equal, fastest_form, interleaved
-from bench.timing.peers import Peer
 from bench.timing.photo import flops, photo_network, photo_table
 from bench.timing.table import Column, Table, cell
 from deconvnet.errors import DeconvnetError

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
+from bench.peers.torch_peer import find_peer
 from bench.timing.burst import FRAMES, burst_network, frames_of_burst, torch_restorer
 from bench.timing.kernels import KERNELS, kernel_table
 from bench.timing.measure import Device
-from bench.timing.peers import find_peer
 from bench.timing.photo import photo_network, photograph
 from bench.timing.training import training_table
-from deconvnet.restore.patches import restore_frames
+from deconvnet.restore.burst.patches import restore_frames
 
 torch = pytest.importorskip("torch")
 
@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch")
 @pytest.mark.parametrize("form", ["plain", "channels last", "channels last, strips", "FFT tiles"])
 @pytest.mark.parametrize("psf_size", [17, 25])
 def test_pyramid_finds_the_same_psf_in_every_form(psf_size, form):
-    from bench.timing.torch_photo import TorchPyramid
+    from bench.peers.torch_photo import TorchPyramid
 
     network, picture = photo_network(psf_size), photograph(70, 83)
     peer = TorchPyramid(network)
@@ -38,8 +38,8 @@ def test_bursts_are_restored_to_the_same_picture(name):
 
 @pytest.mark.parametrize("frames", [None, FRAMES], ids=["any number", "fixed number"])
 def test_filter_network_predicts_the_same_with_and_without_a_fixed_number_of_frames(frames, rng):
-    from bench.timing.torch_filter_burst import TorchFilterBurst
-    from deconvnet.networks.filter_burst import FilterBurst
+    from bench.peers.torch_filter_burst import TorchFilterBurst
+    from deconvnet.networks.burst_filter import FilterBurst
 
     network = FilterBurst(frames=frames, w1=16, w2=16, g=32, layers=1, hidden=4, rng=rng)
     for parameter in network.parameters().values():

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from deconvnet.backend import to_device, to_host
-from deconvnet.kernels import burst_synthesis as burst
-from deconvnet.kernels import crops, dead_leaves, jpeg, psf_sampling
-from deconvnet.kernels.counter_random import draw_keys, hash32_reference, normal_pair_reference
+from deconvnet.kernels.synthesis import burst_synthesis as burst
+from deconvnet.kernels.synthesis import crops, dead_leaves, jpeg, psf_sampling
+from deconvnet.kernels.synthesis.counter_random import draw_keys, hash32_reference, normal_pair_reference
 from deconvnet.testing import TOLERANCE
 
 OPTIONS = {

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from deconvnet.kernels import (
+from deconvnet.kernels.burst import (
     band_transform,
     coefficient_net,
     overlap_add,
@@ -11,7 +11,7 @@ from deconvnet.kernels import (
     patch_spectra,
     window_spectra,
 )
-from deconvnet.layers.window import border_fade
+from deconvnet.ops.window import border_fade
 from tests.kernels.record import Record
 
 # Bursts, frames, side: one patch, less than one group of sixteen lanes, and more than one.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from deconvnet.kernels import crops
+from deconvnet.kernels.synthesis import crops
 from tests.kernels.record import Record
 
 PHOTOGRAPHS = ((40, 33), (25, 60))

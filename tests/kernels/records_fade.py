@@ -1,6 +1,6 @@
 """Records of the window that fades images into a grid of zeros."""
 
-from deconvnet.kernels import fade
+from deconvnet.kernels.photo import fade
 from tests.kernels.record import Record
 
 SIZES = [(1, 1, 1), (3, 7, 12), (2, 20, 17)]

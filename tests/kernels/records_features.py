@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from deconvnet.kernels import feature_tiles
+from deconvnet.kernels.photo import feature_tiles
 from deconvnet.layers.conv import conv, conv_backward
 from tests.kernels.record import Record
 

@@ -1,6 +1,7 @@
 """Records of the transforms of whole images: their strips, the middle of a quotient, latent images."""
 
-from deconvnet.kernels import feature_strips, image_quotient, image_strips, psf_quotient
+from deconvnet.kernels.photo import feature_strips, image_quotient, psf_quotient
+from deconvnet.kernels.simd import strips as image_strips
 from tests.kernels.record import Record
 from tests.kernels.records_features import features_case
 

@@ -1,6 +1,6 @@
 """Records of the sums of gathered rows and columns."""
 
-from deconvnet.kernels import resampling
+from deconvnet.kernels.photo import resampling
 from tests.kernels.record import Record
 
 SIZES = ((1, 1, 1, 1, 1), (3, 7, 12, 4, 9), (2, 40, 33, 6, 20))  # (images, height, width, taps, length of the result)

@@ -1,6 +1,7 @@
 """Records of the kernels on spectra of images: the quotient and its backward, relative spectra."""
 
-from deconvnet.kernels import quotient, relative_spectra
+from deconvnet.kernels.burst import relative_spectra
+from deconvnet.kernels.photo import quotient
 from tests.kernels.record import SIZES, Record, complex_normal
 
 

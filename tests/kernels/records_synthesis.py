@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from deconvnet.kernels import burst_synthesis, jpeg, psf_sampling
-from deconvnet.kernels.counter_random import draw_keys
+from deconvnet.kernels.synthesis import burst_synthesis, jpeg, psf_sampling
+from deconvnet.kernels.synthesis.counter_random import draw_keys
 from tests.kernels.record import Record
 
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from deconvnet.kernels import optimiser_steps, unfold
+from deconvnet.kernels.training import im2col as unfold
+from deconvnet.kernels.training import optimiser_steps
 from tests.kernels.record import SIZES, Record
 
 #: The last one is a single number, like a learned regulariser.

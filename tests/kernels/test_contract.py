@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from deconvnet.backend import to_device, to_host
-from deconvnet.kernels import quotient, unfold
+from deconvnet.kernels.photo import quotient
+from deconvnet.kernels.training import im2col as unfold
 from deconvnet.testing import dottest
 from tests.kernels.cuda_on_cpu import compiler, executed_on_the_cpu
 from tests.kernels.record import all_records, assert_close, assert_contract, complex_normal, exact_results, results

@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from deconvnet.kernels import cuda, quotient
+from deconvnet.kernels import cuda
+from deconvnet.kernels.photo import quotient
 from tests.kernels import nvrtc
 from tests.kernels.cuda_on_cpu import (
     compiled,
@@ -25,7 +26,7 @@ from tests.kernels.cuda_on_cpu import (
 )
 from tests.kernels.record import all_records, copies
 
-STEMS = sorted(path.stem for path in cuda.FOLDER.glob("*.cu"))
+STEMS = sorted(path.relative_to(cuda.FOLDER).with_suffix("").as_posix() for path in cuda.FOLDER.rglob("*.cu"))
 RECORDED = [record for record in all_records() if record.cuda]
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="executing CUDA sources on the CPU needs g++ on Linux")
 needs_sanitizer = pytest.mark.skipif(sanitizer() is None, reason="needs g++ with its address sanitizer (libasan)")
@@ -158,31 +159,37 @@ def test_launch_refuses_arguments_of_the_wrong_type(position, value, message):
     arguments = _quotient_arguments()
     arguments[position] = value
     with pytest.raises(TypeError, match=message):
-        cuda.launch("quotient", "quotient_spectrum", 1, 64, arguments, real=np.float32)
+        cuda.launch("photo/quotient", "quotient_spectrum", 1, 64, arguments, real=np.float32)
 
 
 def test_launch_refuses_a_missing_argument_and_impossible_grids():
     arguments = _quotient_arguments()
     with pytest.raises(TypeError, match="takes 9 arguments, not 8"):
-        cuda.launch("quotient", "quotient_spectrum", 1, 64, arguments[:-1], real=np.float32)
+        cuda.launch("photo/quotient", "quotient_spectrum", 1, 64, arguments[:-1], real=np.float32)
     with pytest.raises(ValueError, match="larger than"):
-        cuda.launch("quotient", "quotient_spectrum", (1, 65536), 64, arguments, real=np.float32)
+        cuda.launch("photo/quotient", "quotient_spectrum", (1, 65536), 64, arguments, real=np.float32)
     with pytest.raises(ValueError, match="a block of"):
-        cuda.launch("quotient", "quotient_spectrum", 1, (64, 32), arguments, real=np.float32)
+        cuda.launch("photo/quotient", "quotient_spectrum", 1, (64, 32), arguments, real=np.float32)
     with pytest.raises(TypeError, match="not float16"):
-        cuda.launch("quotient", "quotient_spectrum", 1, 64, arguments, real=np.float16)
+        cuda.launch("photo/quotient", "quotient_spectrum", 1, 64, arguments, real=np.float16)
 
 
 def test_launch_gives_numbers_the_declared_type_and_skips_empty_grids(monkeypatch):
     seen = []
     monkeypatch.setattr(cuda, "execute", lambda *call: seen.append(call))
-    cuda.launch("quotient", "quotient_spectrum", 0, 64, _quotient_arguments(), real=np.float32)
+    cuda.launch("photo/quotient", "quotient_spectrum", 0, 64, _quotient_arguments(), real=np.float32)
     assert not seen
     cuda.launch(
-        "quotient", "quotient_spectrum", (3, 2), 64, _quotient_arguments(), real=np.float32, constants={"B": 2, "A": 1}
+        "photo/quotient",
+        "quotient_spectrum",
+        (3, 2),
+        64,
+        _quotient_arguments(),
+        real=np.float32,
+        constants={"B": 2, "A": 1},
     )
     stem, kernel, grid, block, arguments, real, constants = seen[0]
-    assert (stem, kernel, grid, block) == ("quotient", "quotient_spectrum", (3, 2, 1), (64, 1, 1))
+    assert (stem, kernel, grid, block) == ("photo/quotient", "quotient_spectrum", (3, 2, 1), (64, 1, 1))
     assert [type(a) for a in arguments[3:7]] == [np.int64] * 4
     assert real == np.float32 and constants == (("A", 1), ("B", 2))
 
@@ -213,9 +220,11 @@ def test_kernels_are_compiled_once_and_called_with_exact_types_and_null_pointers
     pair, flat, real = (np.zeros(s, t).view(_OnGpu) for s, t in (((2, 3, 9), "c8"), ((2, 9), "c8"), ((2, 9), "f4")))
     arguments = [flat, pair, pair, flat, real, 2, 3, 9, pair, None, real]
     for _ in range(2):
-        cuda.launch("quotient", "quotient_spectrum_backward", (1, 2), 64, arguments, real="float32", constants={"A": 7})
+        cuda.launch(
+            "photo/quotient", "quotient_spectrum_backward", (1, 2), 64, arguments, real="float32", constants={"A": 7}
+        )
     assert _RawModule.compiled == [
-        (cuda.source("quotient"), ("--std=c++17", "-DREAL=float", "-DCOMPLEX=float2", "-DA=7"), "nvrtc")
+        (cuda.source("photo/quotient"), ("--std=c++17", "-DREAL=float", "-DCOMPLEX=float2", "-DA=7"), "nvrtc")
     ]
     assert len(_RawModule.calls) == 2
     name, grid, block, passed = _RawModule.calls[0]
@@ -224,7 +233,7 @@ def test_kernels_are_compiled_once_and_called_with_exact_types_and_null_pointers
     assert [type(a) for a in passed[5:8]] == [np.int64] * 3
     assert type(passed[9]) is np.uint64 and passed[9] == 0  # CuPy passes it as eight bytes of zeros
     with pytest.raises(TypeError, match="takes arrays on the GPU"):
-        cuda.launch("quotient", "quotient_spectrum", 1, 64, _quotient_arguments(), real=np.float32)
+        cuda.launch("photo/quotient", "quotient_spectrum", 1, 64, _quotient_arguments(), real=np.float32)
 
 
 @needs_compiler

@@ -6,11 +6,11 @@ import pytest
 import scipy.fft
 from numba import njit
 
-from deconvnet.kernels.image_quotient import image_quotient_numba, image_spectrum
-from deconvnet.kernels.lane_fft import COMPLEX
-from deconvnet.kernels.lane_long_fft import first_step, is_smooth, line_plan, places, second_step
-from deconvnet.kernels.lanes import LANES
-from deconvnet.kernels.psf_quotient import psf_quotient, psf_quotient_numba, psf_quotient_reference
+from deconvnet.kernels.photo.image_quotient import image_quotient_numba, image_spectrum
+from deconvnet.kernels.photo.psf_quotient import psf_quotient, psf_quotient_numba, psf_quotient_reference
+from deconvnet.kernels.simd.line_fft import first_step, is_smooth, line_plan, places, second_step
+from deconvnet.kernels.simd.tile_fft import COMPLEX
+from deconvnet.kernels.simd.vector import LANES
 
 
 @njit

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from deconvnet.backend import to_device, to_host
-from deconvnet.kernels.window_spectra import window_spectra
+from deconvnet.kernels.burst.window_spectra import window_spectra
 from deconvnet.layers.relative_spectra import PsfConsistency, RelativeSpectra, psf_consistency
-from deconvnet.layers.window import hann_window
+from deconvnet.ops.window import hann_window
 from deconvnet.testing import gradcheck
 
 

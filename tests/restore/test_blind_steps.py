@@ -6,7 +6,7 @@ from scipy.linalg import toeplitz
 from scipy.optimize import nnls
 
 from deconvnet.backend import rfft2, to_device, to_host
-from deconvnet.layers.psf import psf_to_otf
+from deconvnet.ops.psf import psf_to_otf
 from deconvnet.restore.blind_steps import edge_gradients, psfs_from_gradients, value_range
 
 SIDE = 5

@@ -1,0 +1,157 @@
+"""What a trained network has learned and what it does to a photo, as arrays and as a folder of pictures.
+
+Filters of every stage, feature images, PSF and latent image of every stage, the PSF as it grows from stage to stage,
+and the regulariser over frequency of a quotient network for bursts; `deconvnet.inspect.figures` draws them.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from deconvnet.errors import DeconvnetError
+from deconvnet.files import save_figure
+from deconvnet.inspect.figures import burst_beta_figure, filters_figure, maps_figure, psfs_figure
+from deconvnet.networks.io import load_network
+from deconvnet.ops.resample import resample
+
+__all__ = ["StageMaps", "inspect_model", "stage_maps"]
+
+
+class StageMaps(NamedTuple):
+    """What one stage makes of one photo; NumPy arrays.
+
+    Attributes
+    ----------
+    name : str
+        As in ``Pyramid.stage_names``.
+    blurry : float array (H, W)
+        What the stage sees: the photo at the resolution of its scale, without its mean.
+    latent_in : float array (H, W), or None
+        The latent image that it sees beside it, without mean too.
+    sharp, blurred : float array (m, h, w)
+        Feature images x̃_i and ỹ_i, faded at their borders.
+    psf : float array (k, k)
+    latent : float array (H, W)
+        The quick latent image with that PSF; the mean is added again.
+    """
+
+    name: str
+    blurry: np.ndarray
+    latent_in: np.ndarray | None
+    sharp: np.ndarray
+    blurred: np.ndarray
+    psf: np.ndarray
+    latent: np.ndarray
+
+
+def stage_maps(network, grey):
+    """Run a photo through a pyramid and keep what every stage makes.
+
+    Parameters
+    ----------
+    network : Pyramid
+        On the CPU.
+    grey : float array (H, W)
+        Luminance in [0, 1].
+
+    Returns
+    -------
+    list of StageMaps
+        Coarse to fine, of all stages that are run.
+
+    Raises
+    ------
+    DeconvnetError
+        If the photo is smaller than twice the PSF.
+    """
+    sizes = network.trained_sizes()
+    network = network.up_to(sizes[-1])
+    if min(grey.shape) < network.smallest_image():
+        raise DeconvnetError(
+            f"the photo is {grey.shape[1]}×{grey.shape[0]} pixels, and PSFs of {network.psf_size} need "
+            f"{network.smallest_image()} on the shorter side: use a larger photo"
+        )
+    mean = grey.mean()
+    whole = (grey - mean)[None]
+    found, latent, left = [], None, network.depth
+    for scale in network.scales:
+        shape = tuple(round(n * scale.psf_size / network.psf_size) for n in grey.shape)
+        y = whole if shape == grey.shape else resample(whole, shape)
+        latent = latent if latent is None else resample(latent, shape)
+        for stage in scale.stages[:left]:
+            stacked = np.stack([y, latent], axis=1) if stage.latent else y[:, None]
+            maps = stage.fade.forward(stage.features.forward(stacked)[0])[0][0]
+            psf, _ = stage.forward(y, latent)
+            sharper, _ = stage.image.forward(y, psf)
+            found.append(
+                StageMaps(
+                    name=network.stage_names[len(found)],
+                    blurry=y[0],
+                    latent_in=latent[0] if stage.latent else None,
+                    sharp=maps[: stage.pairs],
+                    blurred=maps[stage.pairs :],
+                    psf=psf[0],
+                    latent=sharper[0] + mean,
+                )
+            )
+            latent = sharper
+        left -= len(scale.stages)
+    return found
+
+
+def _file_name(stage_name):
+    """``17px_stage_2`` from ``17 px, stage 2``."""
+    return re.sub(r"\W+", "_", stage_name.replace(" px", "px"))
+
+
+def inspect_model(model, folder, image=None):
+    """Draw all there is to see of a model into a folder.
+
+    Parameters
+    ----------
+    model : str or path-like
+        A network that ships, or a ``model.safetensors``.
+    folder : path-like
+        Made if only its parent exists. Pictures of the same names are replaced.
+    image : float array (H, W), optional
+        Luminance of a photo in [0, 1], for the intermediate images.
+
+    Returns
+    -------
+    list of Path
+        The pictures: ``filters_*.png`` of each stage and, with an image, ``maps_*.png`` of each stage and
+        ``psfs.png``; for a quotient burst network ``beta.png``.
+
+    Raises
+    ------
+    DeconvnetError
+        If the model cannot be used, an image is given for a burst network, or a picture cannot be written.
+    """
+    folder = Path(folder)
+    if not folder.parent.is_dir():
+        raise DeconvnetError(f"there is no folder {folder.parent} to make {folder.name} in: make it first")
+    network = load_network(model)
+    if network.kind != "photo":
+        if image is not None:
+            raise DeconvnetError(f"{model} is for bursts: only networks for photos show what they make of one image")
+        figures = {"beta.png": burst_beta_figure(network, f"{Path(model).stem}: regulariser of the quotient")}
+    else:
+        figures = {}
+        for name, stage in list(zip(network.stage_names, network.all_stages()))[: network.depth]:
+            figures[f"filters_{_file_name(name)}.png"] = filters_figure(stage, name)
+        if image is not None:
+            found = stage_maps(network, image)
+            for maps in found:
+                figures[f"maps_{_file_name(maps.name)}.png"] = maps_figure(image, maps, maps.name)
+            figures["psfs.png"] = psfs_figure(found, title="PSF after every stage")
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise DeconvnetError(f"the folder {folder} cannot be made: {error.strerror}") from error
+    for name, figure in figures.items():
+        save_figure(folder / name, figure)
+    return [folder / name for name in figures]

@@ -1,0 +1,406 @@
+"""Registration: the frames of a hand-held burst laid on one of them."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from deconvnet.colour import luminance
+from deconvnet.errors import DeconvnetError
+
+__all__ = ["METHODS", "Registration", "find_motion", "register", "sharpness"]
+
+METHODS = ("auto", "translation", "homography", "none")
+#: A motion that moves no corner by more than this many pixels is left alone: with blurred frames it is within the error
+#: of the estimate, and resampling costs sharpness.
+STILL = 0.25
+#: A richer kind of motion must leave at most this share of the misfit (1 − correlation).
+BETTER = 0.85
+#: Correlation of reference and laid-on frame below which they do not show the same.
+SAME = 0.4
+#: Correlation below which features are asked for a second opinion.
+DOUBTFUL = 0.7
+#: Share of the reference that a frame must cover.
+OVERLAP = 0.5
+#: Motion is looked for in pictures scaled down to this many pixels.
+LOOK_PIXELS = 500_000
+#: Fewer matches than this that agree with one homography are no evidence.
+MIN_MATCHES = 12
+#: Pixels that must overlap, in the smaller copies, on each side.
+MIN_COMMON = 32
+_BAND = (2.0, 16.0)  # standard deviations of the band-pass in which frames are compared
+
+
+class Registration(NamedTuple):
+    """What `register` returns.
+
+    Attributes
+    ----------
+    frames : list of array
+        The registered frames that were kept, all cropped alike, in their order.
+    reference : int
+        Index, among the frames given, of the one that stayed.
+    motions : list of (3, 3) float64 array or None
+        For each frame given, the homography from its pixels (x, y, 1) to the reference's; None if it was left out.
+    crop : (slice, slice)
+        Rows and columns of the reference that all kept frames cover.
+    """
+
+    frames: list
+    reference: int
+    motions: list
+    crop: tuple
+
+
+def sharpness(frame):
+    """Gradient energy, by which the reference is chosen: the mean of ``|∇(G * Y)|²``.
+
+    Parameters
+    ----------
+    frame : float array (H, W) or (H, W, 3)
+        In [0, 1]. Y is its luminance, G a Gaussian of 1 px against noise.
+
+    Returns
+    -------
+    float
+    """
+    from scipy.ndimage import gaussian_filter
+
+    smooth = gaussian_filter(luminance(frame), 1.0)
+    return float(np.mean(np.diff(smooth, axis=0) ** 2) + np.mean(np.diff(smooth, axis=1) ** 2))
+
+
+def _band(luma):
+    """Luminance without its finest detail, which blur and noise change, and without its slow shading."""
+    from scipy.ndimage import gaussian_filter
+
+    return gaussian_filter(luma, _BAND[0]) - gaussian_filter(luma, _BAND[1])
+
+
+def _warp(picture, motion):
+    """The picture (H, W) or (H, W, C) laid on the reference by its motion: one cubic-spline resampling."""
+    from scipy.ndimage import map_coordinates, shift
+
+    channels = picture[..., None] if picture.ndim == 2 else picture
+    out = np.empty_like(channels)
+    if np.array_equal(motion[:, :2], np.eye(3)[:, :2]):
+        for c in range(channels.shape[-1]):
+            out[..., c] = shift(channels[..., c], motion[1::-1, 2], order=3, mode="mirror")
+        return out.reshape(picture.shape)
+    height, width = picture.shape[:2]
+    back = np.linalg.inv(motion)
+    rows, columns = np.arange(height)[:, None], np.arange(width)
+    x, y, scale = (b[0] * columns + b[1] * rows + b[2] for b in back)
+    where = np.stack((y / scale, x / scale)).astype(np.float32 if max(height, width) < 4096 else np.float64)
+    for c in range(channels.shape[-1]):
+        out[..., c] = map_coordinates(channels[..., c], where, order=3, mode="mirror")
+    return out.reshape(picture.shape)
+
+
+def _corners(shape, motion):
+    """Where the corners (x, y) of a frame (top left, top right, bottom right, bottom left) come to lie: (4, 2)."""
+    height, width = shape
+    corners = np.array([[0, 0, 1], [width - 1, 0, 1], [width - 1, height - 1, 1], [0, height - 1, 1]], dtype=float)
+    moved = corners @ motion.T
+    return moved[:, :2] / moved[:, 2:]
+
+
+def _covered(shape, motions):
+    """Rows and columns of the reference inside every frame: slices, empty ones if there are none."""
+    top, left, bottom, right = 0.0, 0.0, shape[0] - 1.0, shape[1] - 1.0
+    for motion in motions:
+        (x0, y0), (x1, y1), (x2, y2), (x3, y3) = _corners(shape, motion)
+        top, left = max(top, y0, y1), max(left, x0, x3)
+        bottom, right = min(bottom, y2, y3), min(right, x1, x2)
+    slack = 1e-6  # of a pixel: rounding must not cost a row
+    rows = slice(int(np.ceil(top - slack)), max(int(np.floor(bottom + slack)) + 1, 0))
+    return rows, slice(int(np.ceil(left - slack)), max(int(np.floor(right + slack)) + 1, 0))
+
+
+class _Look:
+    """What is compared of a frame: its luminance in a smaller copy, the band-pass of it, features if asked for."""
+
+    def __init__(self, frame):
+        from skimage.transform import resize
+
+        luma = luminance(frame)
+        scale = min(1.0, np.sqrt(LOOK_PIXELS / luma.size))
+        shape = tuple(max(1, round(side * scale)) for side in luma.shape)
+        self.luma = luma if scale == 1 else resize(luma, shape, order=1, anti_aliasing=True)
+        self.band = _band(self.luma)
+        sy, sx = (small / side for small, side in zip(self.luma.shape, luma.shape))
+        # Pixel centres are half a pixel from the corner in both copies.
+        self.to_small = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
+
+    def enlarge(self, motion):
+        """A motion between the smaller copies as one between the frames themselves."""
+        full = np.linalg.inv(self.to_small) @ motion @ self.to_small
+        return full / full[2, 2]
+
+    @functools.cached_property
+    def features(self):
+        """SIFT places (x, y) and descriptors; empty for a picture without any."""
+        from skimage.feature import SIFT
+
+        detector = SIFT()
+        try:
+            detector.detect_and_extract(self.luma)
+        except RuntimeError:  # SIFT's word for "nothing found"
+            return np.empty((0, 2)), np.empty((0, 128))
+        return detector.keypoints[:, ::-1].astype(float), detector.descriptors
+
+
+def _covered_parts(reference, frame, motion):
+    """Where both are known: the reference's band, the laid-on frame's, and their rows and columns; None if nowhere."""
+    rows, columns = _covered(reference.band.shape, [motion])
+    if rows.stop - rows.start < MIN_COMMON or columns.stop - columns.start < MIN_COMMON:
+        return None
+    return reference.band[rows, columns], _warp(frame.band, motion)[rows, columns], rows, columns
+
+
+def _correlation(a, b):
+    a, b = a - a.mean(), b - b.mean()
+    norm = np.sqrt(np.vdot(a, a) * np.vdot(b, b))
+    return float(np.vdot(a, b) / norm) if norm > 0 else -1.0
+
+
+def _likeness(reference, frame, motion):
+    """Correlation of the bands under a motion; −1 without common ground."""
+    parts = _covered_parts(reference, frame, motion)
+    return -1.0 if parts is None else _correlation(*parts[:2])
+
+
+def _find_translation(reference, frame):
+    """Motion by cross-correlation of the windowed luminances, to a tenth of a pixel.
+
+    Plain, not phase correlation: that trusts all frequencies alike, and a blurred frame has lost the high ones.
+    """
+    from scipy.ndimage import gaussian_filter
+    from skimage.registration import phase_cross_correlation
+
+    smooth = [gaussian_filter(look.luma, _BAND[0]) for look in (reference, frame)]
+    height, width = smooth[0].shape
+    found = np.zeros(2)
+    # The window draws the estimate towards zero; a second look at the parts that fit to the pixel mends that.
+    for _ in range(2):
+        down, right = (round(float(s)) for s in found)
+        if abs(down) > height - MIN_COMMON or abs(right) > width - MIN_COMMON:
+            break
+        a = smooth[0][max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
+        b = smooth[1][max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)]
+        window = np.hanning(a.shape[0])[:, None] * np.hanning(a.shape[1])
+        shift = phase_cross_correlation(
+            (a - a.mean()) * window, (b - b.mean()) * window, upsample_factor=10, normalization=None
+        )[0]
+        found = np.array([down, right]) + shift
+    return np.array([[1, 0, found[1]], [0, 1, found[0]], [0, 0, 1]])
+
+
+def _find_by_features(reference, frame):
+    """Motion by SIFT features and RANSAC, or None if too few agree."""
+    from skimage.feature import match_descriptors
+    from skimage.measure import ransac
+    from skimage.transform import ProjectiveTransform
+
+    (places, descriptors), (reference_places, reference_descriptors) = frame.features, reference.features
+    if min(len(places), len(reference_places)) < MIN_MATCHES:
+        return None
+    pairs = match_descriptors(descriptors, reference_descriptors, max_ratio=0.8, cross_check=True)
+    if len(pairs) < MIN_MATCHES:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about degenerate samples, which are thrown away
+        model, agree = ransac(
+            (places[pairs[:, 0]], reference_places[pairs[:, 1]]),
+            ProjectiveTransform,
+            min_samples=4,
+            residual_threshold=2.0,
+            max_trials=2000,
+            rng=0,
+        )
+    if model is None or agree is None or agree.sum() < MIN_MATCHES:
+        return None
+    return model.params / model.params[2, 2]
+
+
+def _refine(reference, frame, motion, kind):
+    """Motion with the highest correlation near a first one, and that correlation (−1 if there is none).
+
+    Gauss-Newton on ``‖W(frame) − α · reference − J δ‖²`` over the gain α and the update δ of the motion (two numbers
+    for a translation, eight for a homography), where J holds the derivatives of the laid-on frame: the enhanced
+    correlation coefficient of Evangelidis & Psarakis 2008.
+    """
+    height, width = reference.band.shape
+    radius = max(height, width) / 2  # coordinates of order one keep the equations well conditioned
+    normalise = np.array(
+        [[1 / radius, 0, (1 - width) / 2 / radius], [0, 1 / radius, (1 - height) / 2 / radius], [0, 0, 1]]
+    )
+    best, highest = motion, -1.0
+    for _ in range(30):
+        parts = _covered_parts(reference, frame, motion)
+        if parts is None:
+            break
+        a, b, rows, columns = parts
+        correlation = _correlation(a, b)
+        if not correlation > highest + 1e-6:
+            break
+        best, highest = motion, correlation
+        dy, dx = (g * radius for g in np.gradient(b))
+        if kind == "homography":
+            v = (np.arange(rows.start, rows.stop)[:, None] - (height - 1) / 2) / radius
+            u = (np.arange(columns.start, columns.stop) - (width - 1) / 2) / radius
+            along = dx * u + dy * v
+            basis = [a, dx * u, dx * v, dx, dy * u, dy * v, dy, -along * u, -along * v]
+        else:
+            basis = [a, dx, dy]
+        basis = np.stack([column.ravel() for column in basis]).astype(np.float64)
+        try:
+            step = np.linalg.solve(basis @ basis.T, basis @ b.ravel())[1:]
+        except np.linalg.LinAlgError:  # no structure in some direction
+            break
+        update = np.eye(3)
+        if kind == "homography":
+            update.ravel()[:8] += step
+        else:
+            update[:2, 2] = step
+        motion = np.linalg.inv(normalise) @ update @ normalise @ motion
+        if not (np.isfinite(motion).all() and abs(motion[2, 2]) > 0.1):
+            break
+        motion = motion / motion[2, 2]
+    return best, highest
+
+
+def _plausible(shape, motion):
+    """Whether a motion keeps the frame's orientation and roughly its size: a camera in the hand does."""
+    corners = _corners(shape, motion)
+    to_next = np.roll(corners, -1, axis=0) - corners
+    turn = to_next[:, 0] * np.roll(to_next, -1, axis=0)[:, 1] - to_next[:, 1] * np.roll(to_next, -1, axis=0)[:, 0]
+    area = shape[0] * shape[1]
+    return bool((turn > area / 4).all() and (turn < area * 4).all())
+
+
+def _find(reference, frame, method):
+    """`find_motion` between two `_Look`."""
+    still = np.eye(3)
+    first = max((still, _find_translation(reference, frame)), key=lambda m: _likeness(reference, frame, m))
+    found = [(still, _likeness(reference, frame, still)), _refine(reference, frame, first, "translation")]
+    if method != "translation":
+        start = found[1][0] if found[1][1] > 0 else first
+        homography = _refine(reference, frame, start, "homography")
+        if homography[1] < DOUBTFUL:
+            start = _find_by_features(reference, frame)
+            if start is not None:
+                homography = max(homography, _refine(reference, frame, start, "homography"), key=lambda f: f[1])
+        found = [*found, homography] if method == "auto" else [found[0], homography]
+    motion, correlation = found[0]
+    for richer, reached in found[1:]:
+        if 1 - reached < BETTER * (1 - correlation) and _plausible(reference.luma.shape, richer):
+            motion, correlation = richer, reached
+    return reference.enlarge(motion), correlation
+
+
+def find_motion(reference, frame, method="auto"):
+    """Motion of one frame relative to another of the same size.
+
+    Parameters
+    ----------
+    reference, frame : float array (H, W) or (H, W, 3)
+        In [0, 1].
+    method : {"auto", "translation", "homography"}
+        See `register`.
+
+    Returns
+    -------
+    motion : (3, 3) float64 array
+        Homography from the frame's pixels (x, y, 1) to the reference's.
+    correlation : float
+        Of the two, band-passed, where they overlap under that motion: 1 if alike, near 0 if they show different things.
+    """
+    return _find(_Look(reference), _Look(frame), method)
+
+
+def register(frames, method="auto", reference="sharpest", *, progress=False):
+    """Lay all frames on one of them.
+
+    Parameters
+    ----------
+    frames : sequence of float arrays (H, W) or (H, W, 3)
+        At least two, of one size, in [0, 1].
+    method : {"auto", "translation", "homography", "none"}
+        The motion to look for. ``"auto"`` takes for each frame the simplest of none, a translation and a homography
+        that is not clearly worse than the next; ``"none"`` returns the frames as they are.
+    reference : "sharpest" or int
+        The frame that stays: that of the highest `sharpness`, or the one of this index.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    Registration
+        The registered frames cropped to what all of them cover, and how they came to lie.
+
+    Raises
+    ------
+    DeconvnetError
+        If no frame can be laid on the reference, or the method is unknown.
+
+    Warns
+    -----
+    UserWarning
+        For each frame that is left out: its motion was not found, or it covers less than half of the reference.
+
+    Notes
+    -----
+    On band-passed luminances of at most half a megapixel: cross-correlation finds the translation, and Gauss-Newton
+    steps raise the correlation coefficient over translations or homographies (Evangelidis & Psarakis 2008, "Parametric
+    image alignment using enhanced correlation coefficient maximization"), which blur and gain disturb little: at low
+    frequencies the phase of a PSF is that of its centre of mass, and it is these centres that come to lie on each
+    other. If the correlation stays low, SIFT features and RANSAC give another start. Frames that would move by less
+    than 0.25 px are left untouched; others are resampled once, by cubic splines.
+    """
+    if method not in METHODS:
+        raise DeconvnetError(f"unknown registration {method!r}: use one of {', '.join(METHODS)}")
+    frames = list(frames)
+    shape = frames[0].shape[:2]
+    if reference == "sharpest":
+        reference = int(np.argmax([sharpness(frame) for frame in frames]))
+    if method == "none":
+        return Registration(frames, reference, [np.eye(3)] * len(frames), (slice(0, shape[0]), slice(0, shape[1])))
+    if progress:
+        from tqdm import tqdm
+
+        numbered = tqdm(frames, desc="registering", unit="frame")
+    else:
+        numbered = frames
+    look = _Look(frames[reference])
+    motions = []
+    for index, frame in enumerate(numbered):
+        motion, correlation = (np.eye(3), 1.0) if index == reference else _find(look, _Look(frame), method)
+        reason = None
+        if correlation < SAME:
+            reason = f"its motion was not found (correlation {max(correlation, 0.0):.2f})"
+        else:
+            rows, columns = _covered(shape, [motion])
+            if (rows.stop - rows.start) * (columns.stop - columns.start) < OVERLAP * shape[0] * shape[1]:
+                reason = "it covers less than half of the reference"
+        if reason:
+            warnings.warn(f"frame {index + 1} is left out: {reason}", stacklevel=2)
+            motion = None
+        elif np.abs(_corners(shape, motion) - _corners(shape, np.eye(3))).max() < STILL:
+            motion = np.eye(3)
+        motions.append(motion)
+    if sum(m is not None for m in motions) < 2:
+        raise DeconvnetError(
+            f"no frame could be laid on frame {reference + 1}, the reference: do they show the same? "
+            "If they are registered already, use --no-register (register='none')"
+        )
+    crop = _covered(shape, [m for m in motions if m is not None])
+    registered = []
+    for frame, motion in zip(frames, motions):
+        if motion is not None:
+            laid = frame if np.array_equal(motion, np.eye(3)) else _warp(frame, motion)
+            registered.append(np.ascontiguousarray(laid[crop]))
+    return Registration(registered, reference, motions, crop)

@@ -1,0 +1,120 @@
+"""PSFs of a burst, refined by its frames: nearer to the truth, in their place, and left alone where nothing shows."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+import deconvnet
+from deconvnet.backend import to_device, to_host
+from deconvnet.blur.convolve import convolve
+from deconvnet.blur.psf import sample_gp_psfs
+from deconvnet.restore.burst.deblur import patches
+from deconvnet.restore.burst.deblur import refine as burst_refinement
+from deconvnet.restore.burst.patches import restore_frames
+from deconvnet.restore.burst.refine import _Window, refine_burst_psfs
+
+COUNT, SIDE, SUPPORT = 8, 15, 11
+
+
+def errors(found, true):
+    """Relative squared error of each PSF."""
+    return ((found - true) ** 2).sum(axis=(1, 2)) / (true**2).sum(axis=(1, 2))
+
+
+@pytest.fixture(scope="module")
+def burst(camera):
+    """Frames, truth and true PSFs of a burst of part of a photograph."""
+    rng = np.random.default_rng(0)
+    sharp = camera.astype(np.float32)[120:290, 150:320]
+    psfs = np.pad(sample_gp_psfs(rng, COUNT, SUPPORT), ((0, 0), (2, 2), (2, 2)))
+    frames = convolve(np.repeat(sharp[None], COUNT, axis=0), psfs, border="valid")
+    frames += 0.01 * rng.standard_normal(frames.shape, dtype=np.float32)
+    return frames, sharp[7:-7, 7:-7], psfs
+
+
+@pytest.fixture(scope="module")
+def rough(burst):
+    """The true PSFs, each with errors of its own, in their places.
+
+    Frames do not tell a blur or a shift that is common to all of them.
+    """
+    noise = gaussian_filter(np.random.default_rng(1).standard_normal(burst[2].shape), (0, 1, 1))
+    noise += noise[:, ::-1, ::-1]
+    found = np.maximum(gaussian_filter(burst[2], (0, 0.6, 0.6)) + 0.04 * noise, 0).astype(np.float32)
+    return found / found.sum(axis=(1, 2), keepdims=True)
+
+
+def test_refined_psfs_are_nearer_to_the_truth(burst, rough, device):
+    frames, _, true = burst
+    found = to_host(refine_burst_psfs(to_device(frames, device), to_device(rough, device)))
+    assert found.shape == true.shape and found.dtype == np.float32
+    assert found.min() >= 0
+    np.testing.assert_allclose(found.sum(axis=(1, 2)), 1, atol=1e-5)
+    assert errors(found, true).mean() < 0.4 * errors(rough, true).mean()
+
+
+def test_the_scale_of_the_values_does_not_matter(burst, rough):
+    frames = burst[0]
+    np.testing.assert_allclose(refine_burst_psfs(0.25 * frames, rough), refine_burst_psfs(frames, rough), atol=2e-4)
+
+
+def test_the_common_centre_stays(burst, rough):
+    frames, _, _ = burst
+    moved = np.roll(rough, 1, axis=1)
+    place = np.arange(SIDE) - SIDE // 2
+    found = refine_burst_psfs(frames, moved)
+    assert (found.sum(axis=2) @ place).mean() == pytest.approx((moved.sum(axis=2) @ place).mean(), abs=0.3)
+
+
+def test_frames_without_noise_give_finite_psfs(burst, rough):
+    _, truth, true = burst
+    frames = convolve(np.repeat(truth[None], COUNT, axis=0), true, border="valid")
+    found = refine_burst_psfs(frames, rough)
+    assert np.isfinite(found).all()
+    assert errors(found, true).mean() < 0.4 * errors(rough, true).mean()
+
+
+def test_the_likelier_psfs_have_the_smaller_surprise(burst, rough):
+    frames, _, true = burst
+    window = _Window(frames, SIDE)
+    assert window.surprise(true) < window.surprise(rough)
+
+
+def test_wide_psfs_may_start_on_smaller_frames(camera, monkeypatch):
+    rng = np.random.default_rng(2)
+    true = sample_gp_psfs(rng, COUNT, 25)
+    sharp = camera.astype(np.float32)[60:276, 140:356]
+    frames = convolve(np.repeat(sharp[None], COUNT, axis=0), true, border="valid")
+    frames += 0.01 * rng.standard_normal(frames.shape, dtype=np.float32)
+    start = gaussian_filter(true, (0, 2, 2), mode="constant")
+    start /= start.sum(axis=(1, 2), keepdims=True)
+    called = []
+    monkeypatch.setattr(
+        burst_refinement,
+        "_refine_coarsely",
+        lambda *args, real=burst_refinement._refine_coarsely: called.append(0) or real(*args),
+    )
+    found = refine_burst_psfs(frames, start)
+    assert called
+    assert errors(found, true).mean() < errors(start, true).mean()
+
+
+def test_frames_without_anything_to_see_leave_the_psfs_as_they_are(burst):
+    psfs = burst[2]
+    flat = np.full((COUNT, 100, 100), 0.3, dtype=np.float32)
+    np.testing.assert_array_equal(refine_burst_psfs(flat, psfs), psfs)
+    noise = flat + 0.01 * np.random.default_rng(0).standard_normal(flat.shape, dtype=np.float32)
+    assert errors(refine_burst_psfs(noise, psfs), psfs).max() < 0.1
+
+
+def test_a_picture_restored_with_refined_psfs_is_better(burst, monkeypatch):
+    frames, truth, _ = burst
+    monkeypatch.setattr(patches, "WINDOW", 130)  # so that the picture has several of them
+    network = deconvnet.load_model("burst")
+    inside = (slice(20, -20),) * 2
+    error = {}
+    for refine in (False, True):
+        picture, psfs = restore_frames(network, frames, stride=16, refine=refine)
+        error[refine] = np.mean((picture - truth)[inside] ** 2)
+    assert psfs.shape[2:] == (COUNT, 33, 33)  # as large as the margin of the patches allows
+    assert error[True] < 0.7 * error[False]

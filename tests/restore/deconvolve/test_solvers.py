@@ -1,0 +1,163 @@
+"""Non-blind deconvolution: gain with the true PSF, borders, saturation, refusals."""
+
+import numpy as np
+import pytest
+import skimage.data
+
+from deconvnet.backend import to_device, to_host
+from deconvnet.blur.convolve import convolve
+from deconvnet.blur.psf import sample_gp_psfs
+from deconvnet.errors import DeconvnetError
+from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve, estimate_noise, shrink_hyper_laplacian
+
+
+def psnr(a, b):
+    return float(-10 * np.log10(np.mean((np.clip(a, 0, 1) - b) ** 2)))
+
+
+@pytest.fixture(scope="module")
+def psf():
+    return sample_gp_psfs(np.random.default_rng(3), 1, 15)[0]
+
+
+@pytest.fixture(scope="module")
+def blurred(psf):
+    """(sharp, blurry) cameraman with noise of 0.01, both cut to what the PSF leaves."""
+    sharp = skimage.data.camera()[100:310, 120:340].astype(np.float32) / 255
+    blurry = convolve(sharp, psf, "valid")
+    noise = np.random.default_rng(0).standard_normal(blurry.shape, dtype=np.float32)
+    return sharp[7:-7, 7:-7], blurry + np.float32(0.01) * noise
+
+
+@pytest.mark.parametrize("beta", [4.0, 200.0])
+def test_shrinkage_finds_the_minimum_that_a_fine_grid_finds(beta):
+    v = np.linspace(-1.5, 1.5, 41)
+    grid = np.linspace(-2, 2, 40001)
+    cost = np.abs(grid) ** 0.8 + beta / 2 * (grid - v[:, None]) ** 2
+    w = shrink_hyper_laplacian(v, beta)
+    reached = np.abs(w) ** 0.8 + beta / 2 * (w - v) ** 2
+    np.testing.assert_allclose(reached, cost.min(axis=1), atol=1e-4)
+    assert (w == 0).any()
+    assert (w != 0).any()
+
+
+@pytest.mark.parametrize("level", [0.01, 0.04])
+def test_noise_of_a_blurry_picture_is_estimated_to_a_fifth(blurred, level):
+    rng = np.random.default_rng(1)
+    noisy = np.clip(blurred[0], 0.2, 0.8) * 0 + convolve(blurred[0], np.full((9, 9), 1 / 81), "wrap")
+    assert estimate_noise(noisy + level * rng.standard_normal(noisy.shape)) == pytest.approx(level, rel=0.2)
+
+
+def test_a_smooth_picture_has_no_noise():
+    assert estimate_noise(np.full((20, 20), 0.5)) == 0
+
+
+def test_noise_and_errors_of_the_psf_add_up(blurred, psf):
+    blurry = blurred[1]
+    noise = float(np.hypot(estimate_noise(blurry), ESTIMATED_PSF))
+    found = deconvolve(blurry, psf, psf_error=ESTIMATED_PSF)
+    np.testing.assert_array_equal(found, deconvolve(blurry, psf, noise=noise))
+
+
+def test_more_is_forgiven_to_an_estimated_psf(blurred, psf):
+    sharp, blurry = blurred
+    wrong = psf + 0.3 * np.linalg.norm(psf) / 15 * np.random.default_rng(1).standard_normal(psf.shape)
+    wrong = np.maximum(wrong, 0).astype(np.float32)
+    forgiving = deconvolve(blurry, wrong, psf_error=ESTIMATED_PSF)
+    assert psnr(forgiving, sharp) > psnr(deconvolve(blurry, wrong), sharp) + 0.5
+
+
+@pytest.mark.parametrize(("method", "gain"), [("hyper-laplacian", 5.0), ("wiener", 4.0)])
+def test_true_psf_recovers_the_whole_picture_to_its_border(blurred, psf, method, gain):
+    sharp, blurry = blurred
+    restored = deconvolve(blurry, psf, method)
+    assert restored.dtype == np.float32
+    assert psnr(restored, sharp) > psnr(blurry, sharp) + gain
+
+
+def test_sparse_prior_beats_the_gaussian_one(blurred, psf):
+    sharp, blurry = blurred
+    assert psnr(deconvolve(blurry, psf), sharp) > psnr(deconvolve(blurry, psf, "wiener"), sharp) + 0.3
+
+
+def test_no_frame_of_ringing_shows(blurred, psf):
+    sharp, blurry = blurred
+    error = (np.clip(deconvolve(blurry, psf), 0, 1) - sharp) ** 2
+    frame = np.concatenate([error[:8].ravel(), error[-8:].ravel(), error[:, :8].ravel(), error[:, -8:].ravel()])
+    # Light is missing at the border, so it cannot be quite as good there; ringing would make it ten times worse.
+    assert frame.mean() < 3 * error[20:-20, 20:-20].mean()
+
+
+def test_delta_leaves_a_picture_without_noise_nearly_as_it_is(blurred):
+    delta = np.zeros((5, 5), np.float32)
+    delta[2, 2] = 1
+    assert psnr(deconvolve(blurred[0], delta, noise=0.005), blurred[0]) > 40
+
+
+def test_centre_of_the_psf_does_not_move():
+    image = np.zeros((64, 64))
+    image[30, 40] = 0.9
+    for shape in [(5, 5), (6, 6), (3, 7), (8, 5)]:
+        delta = np.zeros(shape)
+        delta[shape[0] // 2, shape[1] // 2] = 3.0
+        restored = deconvolve(image, delta, noise=0.005)
+        assert np.unravel_index(restored.argmax(), restored.shape) == (30, 40)
+
+
+def test_float64_and_float32_agree(blurred, psf):
+    blurry = blurred[1]
+    restored = deconvolve(blurry.astype(np.float64), psf)
+    assert restored.dtype == np.float64
+    np.testing.assert_allclose(deconvolve(blurry, psf), restored, atol=0.02)
+
+
+def test_devices_agree(blurred, psf, device):
+    blurry = np.clip(blurred[1] * 1.3, 0, 1)  # some of it saturated
+    restored = to_host(deconvolve(to_device(blurry, device), to_device(psf, device)))
+    np.testing.assert_allclose(restored, deconvolve(blurry, psf), atol=0.02)
+
+
+def test_channels_are_restored_one_by_one(blurred, psf):
+    blurry = blurred[1]
+    colour = np.stack([blurry, blurry[::-1], 0.5 * blurry], axis=-1)
+    restored = deconvolve(colour, psf, noise=0.01)
+    np.testing.assert_array_equal(restored[..., 0], deconvolve(blurry, psf, noise=0.01))
+    np.testing.assert_array_equal(restored[..., 2], deconvolve(0.5 * blurry, psf, noise=0.01))
+
+
+def test_saturated_lights_do_not_ring_across_the_picture(blurred, psf, monkeypatch):
+    scene = skimage.data.camera()[100:310, 120:340].astype(np.float32) / 255 * 0.8
+    rng = np.random.default_rng(5)
+    away = np.ones(scene.shape, bool)
+    for _ in range(6):
+        row, column = rng.integers(20, 190), rng.integers(20, 200)
+        scene[row : row + 3, column : column + 3] = rng.uniform(4, 15)
+        away[row - 5 : row + 8, column - 5 : column + 8] = False
+    noise = rng.standard_normal((196, 206), dtype=np.float32)
+    blurry = np.clip(convolve(scene, psf, "valid") + np.float32(0.005) * noise, 0, 1)
+    sharp, away = np.clip(scene, 0, 1)[7:-7, 7:-7], away[7:-7, 7:-7]
+    handled = deconvolve(blurry, psf)
+    monkeypatch.setattr("deconvnet.restore.deconvolve.solvers.SATURATED", 2.0)
+    plain = deconvolve(blurry, psf)
+    assert psnr(handled[away], sharp[away]) > psnr(plain[away], sharp[away]) + 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"psf": np.zeros((5, 5))}, "not only zeros"),
+        ({"psf": np.full((5, 5), np.nan)}, "finite"),
+        ({"psf": -np.eye(5)}, "from 0 up"),
+        ({"psf": np.ones((5, 70))}, "larger than the image"),
+        ({"psf": np.ones(5)}, "two axes"),
+        ({"method": "magic"}, "unknown non-blind method 'magic'"),
+        ({"noise": 0.0}, "noise level"),
+        ({"image": np.ones((2, 3, 64, 64))}, "(H, W)"),
+        ({"image": np.ones((2, 64)), "psf": np.ones((1, 1))}, "from 3 px on"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(change, message):
+    arguments = {"image": np.random.default_rng(0).random((64, 64)), "psf": np.ones((5, 5)), **change}
+    with pytest.raises(DeconvnetError) as refusal:
+        deconvolve(**arguments)
+    assert message in str(refusal.value)

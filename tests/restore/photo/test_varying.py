@@ -1,0 +1,146 @@
+"""Blur that changes over the picture: local PSFs, projection on camera motions, deconvolution."""
+
+import numpy as np
+import pytest
+import skimage.data
+
+from deconvnet.backend import irfft2, rfft2, to_device, to_host
+from deconvnet.blur.camera_motion import random_motion
+from deconvnet.blur.filter_flow import filter_flow
+from deconvnet.errors import DeconvnetError
+from deconvnet.restore.deconvolve.solvers import Convolution, deconvolve
+from deconvnet.restore.photo.varying import (
+    VaryingBlur,
+    choose_grid,
+    deconvolve_varying,
+    local_psfs,
+    motion_basis,
+    project_on_motion,
+    sharpen_locally,
+)
+from deconvnet.testing import dottest
+
+GRID, K = (3, 4), 13
+
+
+def psnr(a, b):
+    return float(-10 * np.log10(np.mean((np.clip(a, 0, 1) - b) ** 2)))
+
+
+def relative_error(psfs, true):
+    return float((((psfs - true) ** 2).sum(axis=(-2, -1)) / (true**2).sum(axis=(-2, -1))).mean())
+
+
+def gradients(image):
+    return np.stack([np.diff(image, axis=0)[:, 1:], np.diff(image, axis=1)[1:]])
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """(sharp, blurry, psfs, basis) of a photograph under a camera that moves and turns."""
+    sharp = skimage.data.camera()[60:300, 60:380].astype(np.float32) / 255
+    basis = motion_basis(sharp.shape, GRID, K)
+    psfs = basis.forward(random_motion(np.random.default_rng(8), basis))
+    blurry = filter_flow(sharp, psfs)
+    noise = np.random.default_rng(0).standard_normal(blurry.shape, dtype=np.float32)
+    return sharp[K // 2 : -(K // 2), K // 2 : -(K // 2)], blurry + np.float32(0.005) * noise, psfs, basis
+
+
+def test_true_psfs_recover_the_picture_and_one_psf_does_not(scene):
+    sharp, blurry, psfs, _ = scene
+    restored = deconvolve_varying(blurry, psfs)
+    assert restored.dtype == np.float32
+    assert psnr(restored, sharp) > psnr(blurry, sharp) + 4
+    assert psnr(restored, sharp) > psnr(deconvolve(blurry, psfs[1, 1]), sharp) + 2
+
+
+def test_equal_psfs_restore_as_one_psf_does(scene):
+    _, blurry, psfs, _ = scene
+    part = blurry[:120, :140]
+    same = np.ascontiguousarray(np.broadcast_to(psfs[1, 1], (2, 3, K, K)))
+    one = deconvolve(part, psfs[1, 1], noise=0.01)
+    assert psnr(deconvolve_varying(part, same, noise=0.01), np.clip(one, 0, 1)) > 40
+
+
+def test_blurs_and_their_adjoints_belong_together(scene, rng):
+    psfs = scene[2].astype(np.float64)
+    for blur in (VaryingBlur(psfs, (70, 83)), Convolution(psfs[0, 0], (70, 83))):
+        x, y = rng.standard_normal((2, *blur.shape))
+        dottest(lambda x, b=blur: b.forward(rfft2(x)), lambda y, b=blur: irfft2(b.adjoint(y), b.shape), x, y)
+
+
+def test_devices_agree(scene, device):
+    _, blurry, psfs, basis = scene
+    projected, _ = project_on_motion(to_device(psfs, device), basis, refinements=2)
+    restored = deconvolve_varying(to_device(blurry, device), projected, noise=0.01)
+    expected = deconvolve_varying(blurry, to_host(projected), noise=0.01)
+    np.testing.assert_allclose(to_host(restored), expected, atol=0.02)
+
+
+def test_channels_are_restored_one_by_one(scene):
+    _, blurry, psfs, _ = scene
+    part = np.ascontiguousarray(blurry[:80, :90])
+    colour = np.stack([part, part[::-1]], axis=-1)
+    restored = deconvolve_varying(colour, psfs, "wiener", noise=0.01)
+    np.testing.assert_array_equal(restored[..., 0], deconvolve_varying(part, psfs, "wiener", noise=0.01))
+
+
+def test_projection_keeps_psfs_that_a_camera_motion_made(scene):
+    _, _, psfs, basis = scene
+    kept, mu = project_on_motion(psfs, basis)
+    assert relative_error(kept, psfs) < 0.03
+    assert np.count_nonzero(mu) <= 0.0314 * mu.size + 1
+    np.testing.assert_allclose(kept.sum(axis=(-2, -1)), 1, atol=1e-5)
+
+
+def test_projection_takes_away_what_no_camera_motion_makes(scene):
+    _, _, psfs, basis = scene
+    rng = np.random.default_rng(1)
+    noisy = psfs * 0.7 + 0.3 * rng.random(psfs.shape, dtype=np.float32) ** 8 / 19
+    noisy /= noisy.sum(axis=(-2, -1), keepdims=True)
+    projected, _ = project_on_motion(noisy, basis)
+    assert relative_error(projected, psfs) < 0.5 * relative_error(noisy, psfs)
+
+
+def test_projection_without_refinement_is_the_thresholded_back_projection(scene):
+    _, _, psfs, basis = scene
+    _, mu = project_on_motion(psfs, basis, eta=0.1, refinements=0)
+    back = basis.adjoint(psfs)
+    largest = np.sort(back.ravel())[-round(0.1 * back.size)]
+    expected = np.where(back >= largest, back, 0)
+    np.testing.assert_allclose(mu, expected / expected.sum(), rtol=1e-4)
+
+
+def test_a_share_outside_its_range_is_refused(scene):
+    with pytest.raises(ValueError, match="share"):
+        project_on_motion(scene[2], scene[3], eta=0)
+
+
+def test_local_psfs_of_true_gradients_are_near_the_true_ones_after_projection(scene):
+    sharp, blurry, psfs, basis = scene
+    found = local_psfs(gradients(sharp), gradients(blurry), K, GRID)
+    assert found.shape == psfs.shape
+    np.testing.assert_allclose(found.sum(axis=(-2, -1)), 1, atol=1e-4)
+    projected, _ = project_on_motion(found, basis)
+    assert relative_error(projected, psfs) < 0.35
+    assert relative_error(projected, psfs) < relative_error(found, psfs)
+    # A PSF fits its own patch better than a patch at the other end.
+    assert relative_error(projected, psfs) < 0.7 * relative_error(projected[::-1, ::-1], psfs)
+
+
+def test_patches_smaller_than_two_psfs_are_refused():
+    features = np.zeros((1, 40, 40), np.float32)
+    with pytest.raises(DeconvnetError, match="use fewer patches"):
+        local_psfs(features, features, K, (4, 4))
+
+
+def test_quick_latent_image_is_nearer_to_the_sharp_one(scene):
+    sharp, blurry, psfs, _ = scene
+    assert psnr(sharpen_locally(blurry, psfs, 0.01), sharp) > psnr(blurry, sharp) + 1.5
+
+
+def test_grid_grows_with_the_picture_and_its_patches_hold_their_psfs():
+    assert choose_grid((60, 90), 17) == (1, 1)
+    rows, columns = choose_grid((1000, 1500), 25)
+    assert columns >= rows >= 4
+    assert choose_grid((9000, 9000), 17) == (9, 9)
