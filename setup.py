@@ -32,6 +32,7 @@ setup(
         "safetensors>=0.4",
         "scikit-image>=0.22",
         "scipy>=1.11",
+        "threadpoolctl>=3.1",
         "tifffile>=2023.1",
         "tqdm>=4.65",
     ],

@@ -17,6 +17,7 @@ import numpy as np
 import scipy.fft
 
 from deconvnet.errors import DeconvnetError
+from deconvnet.parallel import thread_count
 
 try:
     import cupy
@@ -31,7 +32,6 @@ __all__ = [
     "resolve_device",
     "rfft2",
     "rfft2_backward",
-    "thread_count",
     "to_device",
     "to_host",
 ]
@@ -102,14 +102,6 @@ def to_host(array):
     if cupy is not None and isinstance(array, cupy.ndarray):
         return cupy.asnumpy(array)
     return np.asarray(array)
-
-
-def thread_count():
-    """CPU threads to use: ``OMP_NUM_THREADS`` if set, else the processors this process may run on."""
-    wish = os.environ.get("OMP_NUM_THREADS", "")
-    if wish.isdigit() and int(wish) > 0:
-        return int(wish)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 def rfft2(x):

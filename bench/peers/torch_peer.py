@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from typing import NamedTuple
 
-from deconvnet.backend import thread_count
+from deconvnet.parallel import thread_count
 
 __all__ = ["Peer", "find_peer"]
 

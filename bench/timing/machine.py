@@ -16,7 +16,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from bench.timing.measure import Device, interleaved, timed
-from deconvnet.backend import array_module, thread_count, to_device
+from deconvnet.backend import array_module, to_device
+from deconvnet.parallel import thread_count
 
 __all__ = ["ceilings", "describe"]
 

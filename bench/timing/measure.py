@@ -9,8 +9,9 @@ import time
 import numba
 import numpy as np
 
-from deconvnet.backend import array_module, resolve_device, thread_count, to_device, to_host
+from deconvnet.backend import array_module, resolve_device, to_device, to_host
 from deconvnet.errors import DeconvnetError
+from deconvnet.parallel import thread_count
 
 __all__ = ["Device", "check_equal", "fastest_form", "interleaved", "timed"]
 
