@@ -51,8 +51,8 @@ def thread_count() -> int:
     Returns
     -------
     int
-        1 within a chunk. Else what `threads` asked for; else the least of ``OMP_NUM_THREADS``, ``NUMBA_NUM_THREADS``, the processors that this
-        process may run on, and those that its container grants. At least 1.
+        1 within a chunk. Else what `threads` asked for; else the least of ``OMP_NUM_THREADS``, ``NUMBA_NUM_THREADS``,
+        the processors that this process may run on, and those that its container grants. At least 1.
     """
     if getattr(_here, "inside", False):
         return 1
