@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from deconvnet.backend import to_device, to_host
+from deconvnet.backend import array_module, to_device, to_host
 from deconvnet.errors import DeconvnetError
-from deconvnet.networks import photo_pyramid as photo
+from deconvnet.networks import photo_stage
 from deconvnet.networks.io import load_network, save_network
 from deconvnet.networks.photo_pyramid import Pyramid, scale_config
+from deconvnet.networks.photo_stage import Stage
 from deconvnet.testing import gradcheck
 
 TINY = {"filters": 3, "filter_size": 3}
@@ -20,7 +21,7 @@ class _Flat(Pyramid):
     def forward(self, y, *, train=False):
         psfs, cache = super().forward(y, train=train)
         self.sides = [p.shape[-1] for p in psfs]
-        xp = photo.array_module(y)
+        xp = array_module(y)
         return xp.concatenate([p.reshape(len(y), -1) for p in psfs], axis=1), cache
 
     def backward(self, dout, cache, *, first=0):
@@ -44,7 +45,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_gradients_end_to_end(name, rng, device, monkeypatch):
     # β so large that central differences are exact to 1e-6; the formula is the same.
-    monkeypatch.setattr(photo, "BETA_PSF", 0.03)
+    monkeypatch.setattr(photo_stage, "BETA_PSF", 0.03)
     network = _Flat(scales=CASES[name], rng=rng, dtype=np.float64).to(device)
     for stage in network.all_stages():
         stage.image.log_beta.value[...] = np.log(0.3)
@@ -112,7 +113,7 @@ def test_features_that_are_the_images_themselves_give_the_blur_between_them(rng)
     psf /= psf.sum()
     sharp = rng.standard_normal((64, 64))
     blurry = scipy.ndimage.convolve(sharp, psf, mode="wrap")
-    stage = photo.Stage(5, latent=True, filters=2, filter_size=1, hidden_layers=0, pairs=1, rng=rng, dtype=np.float64)
+    stage = Stage(5, latent=True, filters=2, filter_size=1, hidden_layers=0, pairs=1, rng=rng, dtype=np.float64)
     stage.features.conv.filters.value[...] = 1e-4 * np.array([[0, 1], [1, 0]])[:, :, None, None]  # tanh is linear here
     stage.features.conv.bias.value[...] = 0
     stage.features.out.weight.value[...] = 1e4 * np.eye(2)
