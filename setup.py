@@ -47,5 +47,5 @@ setup(
         ],
         "bench": ["torch"],
     },
-    entry_points={"console_scripts": ["deconvnet = deconvnet.__main__:main"]},
+    entry_points={"console_scripts": ["deconvnet = deconvnet.cli.main:main"]},
 )

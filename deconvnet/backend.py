@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import os
+from types import ModuleType
+from typing import Any, TypeAlias
 
 # Threads that wait for the next loop must sleep: spinning, they take the cores from the linear algebra in between,
 # which has threads of its own (a training step took 77 ms instead of 24). Read when numba starts its threads.
@@ -15,6 +17,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 import scipy.fft
+import scipy.ndimage
 
 from deconvnet.errors import DeconvnetError
 from deconvnet.parallel import thread_count
@@ -25,10 +28,12 @@ except ImportError:  # the CPU needs no CuPy
     cupy = None
 
 __all__ = [
+    "Array",
     "array_module",
     "gpu_available",
     "irfft2",
     "irfft2_backward",
+    "ndimage",
     "resolve_device",
     "rfft2",
     "rfft2_backward",
@@ -38,8 +43,11 @@ __all__ = [
 
 DEVICES = ("auto", "cpu", "cuda")
 
+#: A NumPy or CuPy array. CuPy may be absent when types are checked, and the two have no common type.
+Array: TypeAlias = Any
 
-def array_module(*arrays):
+
+def array_module(*arrays: Array | None) -> Any:
     """Namespace (`numpy` or `cupy`) of the arrays; `None` entries are ignored.
 
     Raises
@@ -57,8 +65,40 @@ def array_module(*arrays):
     return np
 
 
+def ndimage(*arrays: Array | None) -> ModuleType:
+    """`scipy.ndimage` or `cupyx.scipy.ndimage`, whichever works on the arrays: filters, shifts, labels.
+
+    Parameters
+    ----------
+    *arrays : array
+        As for `array_module`; `None` entries are ignored.
+
+    Returns
+    -------
+    module
+        Both have the same functions, of which those that the package uses also have the same parameters.
+
+    Raises
+    ------
+    TypeError
+        If NumPy and CuPy arrays are mixed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> impulse = np.array([0.0, 0.0, 3.0, 0.0, 0.0])
+    >>> ndimage(impulse).uniform_filter(impulse, 3)
+    array([0., 1., 1., 1., 0.])
+    """
+    if array_module(*arrays) is np:
+        return scipy.ndimage
+    import cupyx.scipy.ndimage
+
+    return cupyx.scipy.ndimage
+
+
 @functools.cache
-def gpu_available():
+def gpu_available() -> bool:
     """Whether CuPy is installed *and* a CUDA device answers."""
     if cupy is None:
         return False
@@ -68,7 +108,7 @@ def gpu_available():
         return False
 
 
-def resolve_device(device="auto"):
+def resolve_device(device: str = "auto") -> str:
     """``"cpu"`` or ``"cuda"`` for the wish ``"auto"``, ``"cpu"`` or ``"cuda"``.
 
     Raises
@@ -90,21 +130,21 @@ def resolve_device(device="auto"):
     return device
 
 
-def to_device(array, device):
+def to_device(array: Array, device: str) -> Array:
     """The array on ``"cpu"`` or ``"cuda"``; dtype and values unchanged."""
     if device == "cuda":
         return cupy.asarray(array)
     return to_host(array)
 
 
-def to_host(array):
+def to_host(array: Array) -> np.ndarray:
     """The array as a NumPy array."""
     if cupy is not None and isinstance(array, cupy.ndarray):
         return cupy.asnumpy(array)
     return np.asarray(array)
 
 
-def rfft2(x):
+def rfft2(x: Array) -> Array:
     """Unnormalised 2-D DFT of real ``x (..., H, W)``: complex ``(..., H, W//2 + 1)``."""
     xp = array_module(x)
     if xp is np:
@@ -112,7 +152,7 @@ def rfft2(x):
     return xp.fft.rfft2(x)
 
 
-def irfft2(x_hat, shape):
+def irfft2(x_hat: Array, shape: tuple[int, int]) -> Array:
     """Inverse of `rfft2` (scaled by 1/(H·W)) to real ``(..., H, W)`` with ``shape = (H, W)``."""
     xp = array_module(x_hat)
     if xp is np:
@@ -120,7 +160,7 @@ def irfft2(x_hat, shape):
     return xp.fft.irfft2(x_hat, s=shape)
 
 
-def _column_counts(xp, width, dtype):
+def _column_counts(xp: Any, width: int, dtype: Any) -> Array:
     """How often each half-spectrum column occurs in the full spectrum: 1 or 2."""
     counts = xp.full(width // 2 + 1, 2, dtype=dtype)
     counts[0] = 1
@@ -129,7 +169,7 @@ def _column_counts(xp, width, dtype):
     return counts
 
 
-def rfft2_backward(dx_hat, shape):
+def rfft2_backward(dx_hat: Array, shape: tuple[int, int]) -> Array:
     """Adjoint of `rfft2`: gradient of the real input from ``dx_hat = ∂L/∂Re + i ∂L/∂Im``.
 
     Notes
@@ -143,7 +183,7 @@ def rfft2_backward(dx_hat, shape):
     return irfft2(dx_hat * scale, shape)
 
 
-def irfft2_backward(dx):
+def irfft2_backward(dx: Array) -> Array:
     """Adjoint of `irfft2`: gradient of the half spectrum, ``∂L/∂Re + i ∂L/∂Im``."""
     xp = array_module(dx)
     height, width = dx.shape[-2:]

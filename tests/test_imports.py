@@ -23,7 +23,7 @@ ALLOWED = {
     "colour": BASE,
     "metrics": BASE,
     "io": BASE,
-    "testing": BASE,
+    "testing": BASE | {"layers"},
     "kernels": BASE,
     "ops": BASE | {"kernels"},
     "layers": BASE | {"kernels", "ops"},

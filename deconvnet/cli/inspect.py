@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+
+from deconvnet.cli.options import Subparsers
+
 __all__ = ["add_inspect"]
 
 
-def add_inspect(commands):
+def add_inspect(commands: Subparsers) -> None:
     """Add the subcommand ``inspect`` to the subparsers of an `argparse.ArgumentParser`."""
     parser = commands.add_parser(
         "inspect",
@@ -20,7 +24,7 @@ def add_inspect(commands):
     parser.set_defaults(run=_inspect)
 
 
-def _inspect(options):
+def _inspect(options: argparse.Namespace) -> None:
     from deconvnet.colour import luminance
     from deconvnet.inspect.model import inspect_model
     from deconvnet.io import read_image

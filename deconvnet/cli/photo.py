@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
+from deconvnet.cli.options import Subparsers, add_device, add_quiet
 from deconvnet.errors import DeconvnetError
 
 __all__ = ["add_photo"]
 
 
-def add_photo(commands):
+def add_photo(commands: Subparsers) -> None:
     """Add the subcommand ``photo`` to the subparsers of an `argparse.ArgumentParser`."""
     parser = commands.add_parser(
         "photo",
@@ -67,16 +69,16 @@ def add_photo(commands):
     parser.add_argument(
         "--noise", type=float, metavar="SIGMA", help="noise of the photo, in 0..1 (estimated); more is smoother"
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_device(parser)
+    add_quiet(parser)
     parser.set_defaults(run=_photo)
 
 
-def _same_file(a, b):
+def _same_file(a: str | Path, b: str | Path) -> bool:
     return Path(a).resolve() == Path(b).resolve()
 
 
-def _photo(options):
+def _photo(options: argparse.Namespace) -> None:
     from deconvnet.backend import resolve_device
     from deconvnet.colour import luminance
     from deconvnet.inspect.psf_picture import draw_psf_grid

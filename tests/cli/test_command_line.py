@@ -10,7 +10,7 @@ from scipy.ndimage import convolve, gaussian_filter
 
 import deconvnet.restore.burst.deblur
 from deconvnet import __version__
-from deconvnet.__main__ import main
+from deconvnet.cli.main import main
 from deconvnet.io import read_image, write_image
 from deconvnet.networks.io import build_network, save_network
 
