@@ -9,12 +9,37 @@ here = Path(__file__).parent
 version = {}
 exec((here / "deconvnet" / "_version.py").read_text(), version)
 
+TEST = [
+    "nvidia-cuda-nvrtc-cu12; sys_platform == 'linux' and platform_machine == 'x86_64'",
+    "pytest>=7.4",
+    "ruff>=0.5",
+    "setuptools>=70.1",
+]
+
 setup(
     name="deconvnet",
     version=version["__version__"],
     description="Learned blind deconvolution of photographs and hand-held bursts, with hand-written gradients",
     long_description=(here / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    author="the deconvnet developers",
+    license="BSD-3-Clause",
+    license_files=["LICENSE"],
+    keywords=["blind deconvolution", "deblurring", "burst photography", "camera shake", "image restoration"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Multimedia :: Graphics",
+        "Topic :: Scientific/Engineering :: Image Processing",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.10",
     packages=[
         *find_packages(include=["deconvnet*"]),
@@ -22,7 +47,11 @@ setup(
         *(f"deconvnet.kernels.{room}" for room in find_packages("kernels")),
     ],
     package_dir={"deconvnet.kernels": "kernels"},
-    package_data={"deconvnet.kernels": ["*/*.cu", "*/*.cuh"], "deconvnet.weights": ["*.safetensors", "*.md"]},
+    package_data={
+        "deconvnet": ["py.typed"],
+        "deconvnet.kernels": ["*/*.cu", "*/*.cuh"],
+        "deconvnet.weights": ["*.safetensors", "*.md"],
+    },
     install_requires=[
         "imageio>=2.31",
         "matplotlib>=3.7",
@@ -39,13 +68,9 @@ setup(
     extras_require={
         "cuda12": ["cupy-cuda12x"],
         "cuda13": ["cupy-cuda13x"],
-        "test": [
-            "nvidia-cuda-nvrtc-cu12; sys_platform == 'linux' and platform_machine == 'x86_64'",
-            "pytest>=7.4",
-            "ruff>=0.5",
-            "setuptools>=70.1",
-        ],
+        "test": TEST,
         "bench": ["torch"],
+        "dev": [*TEST, "mypy>=1.10", "pre-commit>=3.5"],
     },
     entry_points={"console_scripts": ["deconvnet = deconvnet.cli.main:main"]},
 )
