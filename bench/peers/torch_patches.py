@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from deconvnet.ops.window import hann_window
+from deconvnet.ops.window import hann
 from deconvnet.restore.burst.patches import patch_places
 
 __all__ = ["overlap_add", "restore_frames"]
@@ -93,6 +93,6 @@ def restore_frames(network, frames, *, stride=5, psf_step=15, psf_smoothing=2, c
             else:
                 psfs = here[part, :-bands].reshape(-1, count, network.psf_size, network.psf_size)
                 patches[i, part] = network.deconvolve(crops(top, lefts[part], network.patch), psfs, here[part, -bands:])
-    window = torch.tensor(hann_window(centre).astype(np.float32), device=device)
+    window = torch.tensor(np.outer(hann(centre), hann(centre)).astype(np.float32), device=device)
     first = -int(tops[0])
     return overlap_add(patches, window, stride)[first : first + height, first : first + width]

@@ -17,8 +17,8 @@ from torch import nn
 
 from deconvnet.backend import to_host
 from deconvnet.ops.border import extended_shape
+from deconvnet.ops.edge_taper import edge_taper
 from deconvnet.ops.resample import resample
-from deconvnet.ops.window import barthann_border
 
 __all__ = ["FEATURE_FORMS", "TorchFeatures", "TorchPyramid", "quotient", "tensor"]
 
@@ -171,7 +171,7 @@ class _TorchStage(nn.Module):
     def window(self, shape, like):
         """The border window over the root of the number of pixels."""
         if shape not in self.windows:
-            faded = barthann_border(np.ones(shape), self.psf_size) / (shape[0] * shape[1]) ** 0.5
+            faded = edge_taper(np.ones(shape), self.psf_size) / (shape[0] * shape[1]) ** 0.5
             self.windows[shape] = torch.tensor(faded, dtype=like.dtype, device=like.device)
         return self.windows[shape]
 

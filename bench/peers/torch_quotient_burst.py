@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from bench.peers.torch_photo import quotient, tensor
-from deconvnet.ops.window import border_fade, hann_window
+from deconvnet.ops.window import hann, tukey
 
 __all__ = ["TorchQuotientBurst"]
 
@@ -58,8 +58,8 @@ class TorchQuotientBurst(nn.Module):
         self.head = _dense(network.head, device)
         self.log_beta = nn.Parameter(tensor(network.log_beta.value, device))
         self.register_buffer("basis", tensor(network._basis(network.log_beta.value), device))
-        fade = border_fade(self.patch, network.fade).astype(np.float32)
-        self.register_buffer("fade", torch.tensor(fade, device=device))
+        profile = tukey(network.patch, network.fade).astype(np.float32)
+        self.register_buffer("fade", torch.tensor(np.outer(profile, profile), device=device))
         rows, columns, places = self._windowed_dft(network.patch, features.steps, network.surround)
         self.register_buffer("rows", torch.tensor(rows, device=device))
         self.register_buffer("columns", torch.tensor(columns, device=device))
@@ -68,7 +68,7 @@ class TorchQuotientBurst(nn.Module):
 
     def _windowed_dft(self, window, steps, surround):
         """Factors of the pruned DFT of Hann windows, rows (S, 2·steps·(reach+1)) real, columns complex; kept places."""
-        profile, place = np.sqrt(np.diag(hann_window(window))), np.arange(window)
+        profile, place = hann(window), np.arange(window)
         z_y, z_x = np.mgrid[-self.reach : self.reach + 1, 0 : self.reach + 1]
         across = profile[:, None] * np.exp(-2j * np.pi * np.outer(place, z_x[0]) / window)
         rows = np.zeros((surround, len(steps), self.reach + 1), dtype=np.complex64)

@@ -28,7 +28,7 @@ from deconvnet.layers.fba import fba
 from deconvnet.layers.features import Features
 from deconvnet.layers.quotient import quotient
 from deconvnet.layers.spectral_filter import FILTER_REALS, filter_spectrum, identity_filter, spectral_filter
-from deconvnet.ops.window import hann_window
+from deconvnet.ops.window import hann
 from deconvnet.restore.burst.patches import window_sum
 
 __all__ = ["KERNELS", "Calls", "Kernel", "kernel_table"]
@@ -166,9 +166,9 @@ def _spectral_filter(rng, size, device):
 def _overlap_add(rng, size, device):
     rows, columns, stride, side = *size, 5, 33
     patches = rng.random((rows, columns, side, side), dtype=np.float32)
-    window = hann_window(side).astype(np.float32)
+    profile = hann(side)
+    window = np.outer(profile, profile).astype(np.float32)
     shape = (rows - 1) * stride + side, (columns - 1) * stride + side
-    profile = np.sqrt(np.diag(hann_window(side)))
     sums = [window_sum(stride * np.arange(count), profile, length) for count, length in zip(size, shape)]
     weight = device.array(np.outer(*sums).astype(np.float32))
     there, window_there = device.array(patches), device.array(window)

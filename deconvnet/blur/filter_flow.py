@@ -8,6 +8,7 @@ import numpy as np
 import scipy.fft
 
 from deconvnet.backend import array_module, irfft2, rfft2
+from deconvnet.ops.window import bartlett_hann
 
 __all__ = ["FilterFlow", "Patches", "filter_flow", "patch_grid"]
 
@@ -35,12 +36,6 @@ class Patches(NamedTuple):
     def centres(self):
         """Middles of the patches, in pixels."""
         return self.first + (self.side - 1) / 2
-
-
-def bartlett_hann(side):
-    """Bartlett-Hann window (side,), float64, strictly positive: ``0.62 − 0.48 |t| + 0.38 cos 2πt``, t in (−½, ½)."""
-    t = (np.arange(side) + 0.5) / side - 0.5
-    return 0.62 - 0.48 * np.abs(t) + 0.38 * np.cos(2 * np.pi * t)
 
 
 def patch_grid(length, count):

@@ -7,6 +7,8 @@ the pure pair ``f`` / ``f_backward`` above it. The state of a *call* lives in th
 
 from __future__ import annotations
 
+from typing import Any
+
 from deconvnet.backend import array_module, to_device
 
 __all__ = ["Layer", "Parameter"]
@@ -39,13 +41,48 @@ class Parameter:
 class Layer:
     """Base of every layer and network.
 
-    Subclasses implement ``forward(*inputs, train=False) -> (output, cache or None)`` and
-    ``backward(doutput, cache) -> gradients of the inputs``. Attributes that are `Parameter`,
-    `Layer` or lists of `Layer` are found by name; fixed arrays that belong to the weights (a
-    whitening, say) are named in ``buffer_names``.
+    Subclasses implement `forward` and, if their inputs or parameters have a gradient, `backward`. Attributes that are
+    `Parameter`, `Layer` or lists of `Layer` are found by name; fixed arrays that belong to the weights (a whitening,
+    say) are named in ``buffer_names``.
     """
 
     buffer_names: tuple[str, ...] = ()
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        """Output of the layer, and what its `backward` needs.
+
+        Parameters
+        ----------
+        *inputs : array
+        **options
+            ``train : bool``, and those of the layer.
+
+        Returns
+        -------
+        output : array
+        cache : object or None
+            None unless training.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def backward(self, doutput: Any, cache: Any, **options: Any) -> Any:
+        """Gradients of the inputs; those of the parameters are *added* into `Parameter.grad`.
+
+        Parameters
+        ----------
+        doutput : array
+            Gradient of the output.
+        cache : object
+            What `forward` returned, with ``train=True``.
+        **options
+            Those of the layer: which gradients are wanted, for instance.
+
+        Returns
+        -------
+        array, or tuple of arrays in the order of the inputs
+            None in the place of a gradient that there is not, or that was not wanted.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no gradient")
 
     def _children(self):
         for name, value in vars(self).items():

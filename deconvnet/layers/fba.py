@@ -22,20 +22,38 @@ __all__ = [
     "fba_backward",
     "log_magnitude",
     "log_magnitude_backward",
+    "periodic_gaussian",
 ]
 
 #: Magnitude below which a Fourier coefficient of a [0, 1] patch counts as zero, so that its logarithm is finite.
 FLOOR = 1e-6
 
 
+def periodic_gaussian(size, sigma):
+    """Gaussian on a circle of frequencies, by which magnitudes are smoothed.
+
+    Parameters
+    ----------
+    size : int
+        Bins of the circle.
+    sigma : float
+        Standard deviation in bins.
+
+    Returns
+    -------
+    float64 array (size,)
+        Of sum 1, its middle at index 0.
+    """
+    bins = np.arange(size)
+    profile = np.exp(-0.5 * (np.minimum(bins, size - bins) / sigma) ** 2)
+    return profile / profile.sum()
+
+
 @functools.cache
-def _periodic_gaussian(size, sigma, dtype):
-    """Circulant matrix (size, size) of a normalised Gaussian on the circle of frequencies."""
-    distance = np.arange(size)
-    distance = np.minimum(distance, size - distance)
-    profile = np.exp(-0.5 * (distance / sigma) ** 2)
-    place = np.arange(size)
-    return (profile / profile.sum())[(place[:, None] - place[None]) % size].astype(dtype)
+def _smoothing_matrix(size, sigma, dtype):
+    """Circulant matrix (size, size) of the periodic convolution with `periodic_gaussian`."""
+    bins = np.arange(size)
+    return periodic_gaussian(size, sigma)[(bins[:, None] - bins) % size].astype(dtype)
 
 
 def _smooth(magnitude, width, sigma):
@@ -46,8 +64,8 @@ def _smooth(magnitude, width, sigma):
     full[..., :half] = magnitude
     mirror_y = -xp.arange(height) % height
     full[..., half:] = magnitude[..., mirror_y, 1 : width - half + 1][..., ::-1]
-    rows = xp.asarray(_periodic_gaussian(height, sigma, magnitude.dtype))
-    columns = xp.asarray(_periodic_gaussian(width, sigma, magnitude.dtype))
+    rows = xp.asarray(_smoothing_matrix(height, sigma, magnitude.dtype))
+    columns = xp.asarray(_smoothing_matrix(width, sigma, magnitude.dtype))
     return xp.matmul(rows, xp.matmul(full, columns[:, :half]))
 
 
@@ -55,8 +73,8 @@ def _smooth_backward(dsmooth, width, sigma):
     """Adjoint of `_smooth`: the smoothing is symmetric, and the mirrored half folds back."""
     xp = array_module(dsmooth)
     height, half = dsmooth.shape[-2:]
-    rows = xp.asarray(_periodic_gaussian(height, sigma, dsmooth.dtype))
-    columns = xp.asarray(_periodic_gaussian(width, sigma, dsmooth.dtype))
+    rows = xp.asarray(_smoothing_matrix(height, sigma, dsmooth.dtype))
+    columns = xp.asarray(_smoothing_matrix(width, sigma, dsmooth.dtype))
     dfull = xp.matmul(xp.matmul(rows, dsmooth), columns[:half])
     mirror_y = -xp.arange(height) % height
     dmagnitude = dfull[..., :half].copy()

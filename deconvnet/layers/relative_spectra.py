@@ -14,7 +14,7 @@ from deconvnet.kernels.burst.relative_spectra import relative_spectra
 from deconvnet.kernels.burst.window_spectra import half_plane, window_spectra
 from deconvnet.layers.base import Layer
 from deconvnet.ops.psf import psf_spectrum, psf_spectrum_backward
-from deconvnet.ops.window import hann_window
+from deconvnet.ops.window import hann
 
 __all__ = ["PsfConsistency", "RelativeSpectra", "psf_consistency", "psf_consistency_backward"]
 
@@ -55,7 +55,7 @@ class RelativeSpectra(Layer):
         return 4 * self.frequencies
 
     def _raw(self, frames):
-        profile = tuple(np.sqrt(np.diag(hann_window(self.window))).tolist())
+        profile = tuple(hann(self.window).tolist())
         spectra = window_spectra(frames, profile, self.steps, self.reach)
         return relative_spectra(spectra, self.relative_floor, self.absolute_floor, self.bound)
 

@@ -21,10 +21,11 @@ from deconvnet.kernels.burst.patch_spectra import patch_spectra
 from deconvnet.kernels.photo.quotient import quotient_spectrum, quotient_spectrum_backward
 from deconvnet.layers.base import Layer, Parameter
 from deconvnet.layers.dense import BurstDense, Dense
+from deconvnet.layers.psf_softmax import PsfSoftmax
 from deconvnet.layers.relative_spectra import PsfConsistency, RelativeSpectra
 from deconvnet.layers.relu import Relu
-from deconvnet.ops.psf import PsfSoftmax, psf_to_otf, psf_to_otf_backward
-from deconvnet.ops.window import border_fade
+from deconvnet.ops.psf import psf_to_otf, psf_to_otf_backward
+from deconvnet.ops.window import tukey
 
 __all__ = ["QuotientBurst"]
 
@@ -236,7 +237,7 @@ class QuotientBurst(Layer):
     @property
     def _fade(self):
         """Profile of the window that fades the patches' borders."""
-        return tuple(border_fade(self.patch, self.fade)[self.patch // 2].tolist())
+        return tuple(tukey(self.patch, self.fade).tolist())
 
     def _beta(self, adaptation):
         """The regulariser of each patch at each frequency, (B, F)."""

@@ -7,11 +7,11 @@ import scipy.fft
 
 from deconvnet.backend import array_module
 from deconvnet.layers.base import Layer
+from deconvnet.layers.edge_taper import EdgeTaper
 from deconvnet.layers.features import Features
 from deconvnet.layers.image_estimation import ImageEstimation
 from deconvnet.layers.psf_support import PsfSupport
 from deconvnet.layers.quotient import Quotient
-from deconvnet.ops.window import BarthannBorder
 
 __all__ = ["Stage"]
 
@@ -48,7 +48,7 @@ class Stage(Layer):
         self.psf_size, self.pairs, self.latent = psf_size, pairs, latent
         channels = 2 if latent else 1
         self.features = Features(channels, filters, filter_size, hidden_layers, 2 * pairs, rng, dtype=dtype)
-        self.fade = BarthannBorder(psf_size)
+        self.fade = EdgeTaper(psf_size)
         self.quotient = Quotient(BETA_PSF, learned=True, dtype=dtype)
         self.support = PsfSupport(psf_size)
         self.image = ImageEstimation(2 * psf_size, dtype=dtype)

@@ -1,4 +1,4 @@
-"""PSFs out of networks: a softmax over the support, and the transform of a small PSF on a larger grid."""
+"""PSF <-> OTF: the transform of a small PSF, whose centre is the origin, on a larger grid."""
 
 from __future__ import annotations
 
@@ -7,62 +7,13 @@ import functools
 import numpy as np
 
 from deconvnet.backend import array_module
-from deconvnet.layers.base import Layer
 
 __all__ = [
-    "PsfSoftmax",
-    "psf_softmax",
-    "psf_softmax_backward",
     "psf_spectrum",
     "psf_spectrum_backward",
     "psf_to_otf",
     "psf_to_otf_backward",
 ]
-
-
-def psf_softmax(logits, side):
-    """Softmax over the support: non-negative PSFs that sum to 1.
-
-    Parameters
-    ----------
-    logits : array (..., side²)
-    side : int
-
-    Returns
-    -------
-    array (..., side, side)
-    """
-    xp = array_module(logits)
-    psf = xp.exp(logits - logits.max(axis=-1, keepdims=True))
-    psf /= psf.sum(axis=-1, keepdims=True)
-    return psf.reshape(*logits.shape[:-1], side, side)
-
-
-def psf_softmax_backward(dpsf, psf):
-    """Gradient of the logits: ``psf · (dpsf − Σ psf·dpsf)``, flattened to (..., side²)."""
-    inner = (psf * dpsf).sum(axis=(-2, -1), keepdims=True)
-    dlogits = psf * (dpsf - inner)
-    return dlogits.reshape(*psf.shape[:-2], -1)
-
-
-class PsfSoftmax(Layer):
-    """`psf_softmax` as a layer.
-
-    Parameters
-    ----------
-    side : int
-        Side of the PSF's support in pixels.
-    """
-
-    def __init__(self, side):
-        self.side = side
-
-    def forward(self, logits, *, train=False):
-        psf = psf_softmax(logits, self.side)
-        return psf, (psf if train else None)
-
-    def backward(self, dpsf, psf):
-        return psf_softmax_backward(dpsf, psf)
 
 
 @functools.cache

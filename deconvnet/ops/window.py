@@ -1,107 +1,86 @@
-"""Windows that fade the borders of a patch, so that its DFT does not see a step there."""
+"""Windows along one axis; the 2-D window of a patch is the outer product of two.
+
+All are float64, symmetric, and sampled at the middles of the pixels, so that no pixel has the weight zero.
+"""
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
-from deconvnet.backend import array_module
-from deconvnet.kernels.photo.fade import fade_crop, fade_pad
-from deconvnet.layers.base import Layer
-
-__all__ = ["BarthannBorder", "barthann_border", "barthann_border_backward", "border_fade", "hann_window"]
+__all__ = ["bartlett_hann", "hann", "tukey"]
 
 
-@functools.cache
-def hann_window(side):
-    """Symmetric 2-D Hann window (side, side), float64, strictly positive: sin²(π (n + ½) / side).
-
-    Shifted copies at any step that divides the side add up to a constant.
-    """
-    profile = np.sin(np.pi * (np.arange(side) + 0.5) / side) ** 2
-    return np.outer(profile, profile)
-
-
-@functools.cache
-def border_fade(side, width):
-    """2-D window (side, side), float64: 1 inside, a raised cosine over ``width`` px at each border."""
-    ramp = np.sin(0.5 * np.pi * (np.arange(width) + 0.5) / width) ** 2
-    profile = np.ones(side)
-    profile[:width], profile[side - width :] = ramp, ramp[::-1]
-    return np.outer(profile, profile)
-
-
-@functools.cache
-def _barthann_profile(length, width):
-    """1 inside and the halves of a Bartlett-Hann window of ``2·width`` px at the ends, (length,), float64."""
-    x = (np.arange(width) + 0.5) / (2 * width) - 0.5  # in (-1/2, 0): where the window rises
-    ramp = 0.62 - 0.48 * abs(x) + 0.38 * np.cos(2 * np.pi * x)
-    profile = np.ones(length)
-    profile[:width], profile[length - width :] = ramp, ramp[::-1]
-    return profile
-
-
-def _profiles(xp, shape, width, scale, dtype):
-    """The window's two factors for an image, the scale in the first."""
-    width = min(width, *(n // 2 for n in shape))
-    down, across = (_barthann_profile(n, width) for n in shape)
-    return xp.asarray((scale * down).astype(dtype)), xp.asarray(across.astype(dtype))
-
-
-def barthann_border(x, width, *, scale=1.0, grid=None):
-    """Images whose borders fade to zero like a Bartlett-Hann window (Schuler et al. 2015, Sec. 3.1.2).
+def hann(length: int) -> np.ndarray:
+    """Hann window ``sin²(π (n + ½) / length)``.
 
     Parameters
     ----------
-    x : real array (..., H, W)
-    width : int
-        Pixels over which each border fades; at most half of the shorter side is used.
-    scale : float
-        Factor on all pixels.
-    grid : (int, int), optional
-        Height and width of the result, zero beyond the image; the image's own by default.
+    length : int
+        Pixels, at least 1.
 
     Returns
     -------
-    array (..., H, W), or (..., *grid)
+    float64 array (length,)
+        In (0, 1]. Copies shifted by any step that divides the length at least twice add up to a constant.
 
-    Notes
-    -----
-    The window is ``w(t) = 0.62 − 0.48 |t| + 0.38 cos 2πt`` for t in (−½, ½), and 1 between its halves.
+    Examples
+    --------
+    >>> window = hann(4)
+    >>> window.round(3).tolist()
+    [0.146, 0.854, 0.854, 0.146]
+    >>> (window[:2] + window[2:]).round(12).tolist()
+    [1.0, 1.0]
     """
-    xp = array_module(x)
-    shape = x.shape[-2:]
-    grid = shape if grid is None else tuple(grid)
-    down, across = _profiles(xp, shape, width, scale, x.dtype)
-    return fade_pad(x.reshape(-1, *shape), down, across, grid).reshape(*x.shape[:-2], *grid)
+    return np.sin(np.pi * (np.arange(length) + 0.5) / length) ** 2
 
 
-def barthann_border_backward(dy, shape, width, *, scale=1.0):
-    """Gradient (..., H, W) of the images of `barthann_border`, of the given shape (H, W)."""
-    down, across = _profiles(array_module(dy), shape, width, scale, dy.dtype)
-    return fade_crop(dy.reshape(-1, *dy.shape[-2:]), down, across).reshape(*dy.shape[:-2], *shape)
-
-
-class BarthannBorder(Layer):
-    """`barthann_border` as a layer.
+def bartlett_hann(length: int) -> np.ndarray:
+    """Bartlett-Hann window ``0.62 − 0.48 |t| + 0.38 cos 2πt`` with t in (−½, ½).
 
     Parameters
     ----------
-    width : int
-        Pixels over which each border fades.
+    length : int
+        Pixels, at least 1.
+
+    Returns
+    -------
+    float64 array (length,)
+        In (0, 1]. Two copies shifted by half a length add up to one.
+
+    Notes
+    -----
+    The window of Schuler et al. 2015, Secs. 3.1.2 and 5.3 (doi:10.1109/TPAMI.2015.2481418).
+
+    Examples
+    --------
+    >>> bartlett_hann(4).round(3).tolist()
+    [0.171, 0.829, 0.829, 0.171]
     """
+    t = (np.arange(length) + 0.5) / length - 0.5
+    return 0.62 - 0.48 * np.abs(t) + 0.38 * np.cos(2 * np.pi * t)
 
-    def __init__(self, width):
-        self.width = width
 
-    def forward(self, x, *, scale=1.0, grid=None, train=False):
-        return barthann_border(x, self.width, scale=scale, grid=grid), ((x.shape[-2:], scale) if train else None)
+def tukey(length: int, width: int) -> np.ndarray:
+    """Tukey (tapered cosine) window: 1 inside, a raised cosine over ``width`` pixels at each end.
 
-    def factors(self, shape, *, like, scale=1.0):
-        """The window's two factors (H,) and (W,), with the scale in the first, on the device of ``like``."""
-        return _profiles(array_module(like), shape, self.width, scale, like.dtype)
+    Parameters
+    ----------
+    length : int
+        Pixels.
+    width : int
+        Pixels of each ramp, at most half of the length.
 
-    def backward(self, dy, cache):
-        shape, scale = cache
-        return barthann_border_backward(dy, shape, self.width, scale=scale)
+    Returns
+    -------
+    float64 array (length,)
+        In (0, 1].
+
+    Examples
+    --------
+    >>> tukey(6, 2).round(3).tolist()
+    [0.146, 0.854, 1.0, 1.0, 0.854, 0.146]
+    """
+    window = np.ones(length)
+    ramp = hann(2 * width)[:width]
+    window[:width], window[length - width :] = ramp, ramp[::-1]
+    return window

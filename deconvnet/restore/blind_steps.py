@@ -9,7 +9,7 @@ import numpy as np
 import scipy.fft
 
 from deconvnet.backend import array_module, irfft2, rfft2
-from deconvnet.restore.deconvolve.solvers import differences, differences_adjoint, differences_power
+from deconvnet.ops.differences import differences, differences_adjoint, differences_power
 
 __all__ = ["edge_gradients", "psfs_from_gradients", "value_range"]
 

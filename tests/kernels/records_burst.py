@@ -11,7 +11,7 @@ from deconvnet.kernels.burst import (
     patch_spectra,
     window_spectra,
 )
-from deconvnet.ops.window import border_fade
+from deconvnet.ops.window import tukey
 from tests.kernels.record import Record
 
 # Bursts, frames, side: one patch, less than one group of sixteen lanes, and more than one.
@@ -19,7 +19,7 @@ PATCHES = ((1, 1, 5), (2, 3, 17), (1, 5, 65), (7, 3, 33))
 
 
 def _fade(side):
-    return tuple(border_fade(side, side // 4)[side // 2].tolist())
+    return tuple(tukey(side, side // 4).tolist())
 
 
 def _patches(rng, real, size):

@@ -9,9 +9,9 @@ import pytest
 from deconvnet.backend import to_device
 from deconvnet.layers.dense import BurstDense, Dense
 from deconvnet.layers.losses import clipped_squared_error, log_squared_error, relative_psf_error, squared_error
+from deconvnet.layers.psf_softmax import PsfSoftmax
 from deconvnet.layers.quotient import Quotient
 from deconvnet.layers.relu import Relu
-from deconvnet.ops.psf import PsfSoftmax
 from deconvnet.testing import gradcheck
 
 F64 = np.float64

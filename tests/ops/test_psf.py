@@ -1,19 +1,11 @@
-"""PSF softmax and the small-to-large transform against the padded FFT."""
+"""The transform of a small PSF on a larger grid against the padded FFT."""
 
 import numpy as np
 import pytest
 
 from deconvnet.backend import rfft2, to_device, to_host
-from deconvnet.ops.psf import psf_softmax, psf_to_otf, psf_to_otf_backward
+from deconvnet.ops.psf import psf_to_otf, psf_to_otf_backward
 from deconvnet.testing import dottest
-
-
-def test_softmax_psfs_are_non_negative_and_sum_to_one(rng, device):
-    psf = to_host(psf_softmax(to_device(50 * rng.standard_normal((3, 4, 49)).astype(np.float32), device), 7))
-    assert psf.shape == (3, 4, 7, 7)
-    assert psf.dtype == np.float32
-    assert (psf >= 0).all()
-    assert np.allclose(psf.sum(axis=(-2, -1)), 1, atol=1e-6)
 
 
 @pytest.mark.parametrize(("side", "shape"), [(7, (16, 17)), (5, (9, 8)), (4, (8, 8)), (65, (65, 65))])

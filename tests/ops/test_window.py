@@ -1,37 +1,36 @@
-"""The Bartlett-Hann border against SciPy's window, and its backward."""
+"""Windows against SciPy's, and the sums of their shifted copies."""
 
 import numpy as np
 import pytest
 import scipy.signal
 
-from deconvnet.ops.window import BarthannBorder, barthann_border
-from deconvnet.testing import gradcheck
+from deconvnet.ops.window import bartlett_hann, hann, tukey
+
+LENGTHS = [4, 6, 33]
 
 
-def test_the_border_is_half_a_bartlett_hann_window():
-    found = barthann_border(np.ones((1, 40, 30)), 8)[0]
-    # SciPy samples end points that are zero; half-pixel samples are every second one of a window twice as dense.
-    dense = scipy.signal.windows.barthann(4 * 8 + 1)[1::2]
-    assert np.allclose(found[20, :8], dense[:8])
-    assert np.allclose(found[20, -8:], dense[8:])
-    assert np.allclose(found[:8, 15], dense[:8])
-    assert np.array_equal(found[8:-8, 8:-8], np.ones((24, 14)))
+def _half_pixel_samples(window, length):
+    """SciPy samples end points that are zero; half-pixel samples are every second one of a window twice as dense."""
+    return window(2 * length + 1)[1::2]
 
 
-def test_small_images_fade_over_half_their_side():
-    found = barthann_border(np.ones((5, 40), np.float32), 17)
-    assert found.dtype == np.float32
-    assert found[2].max() <= 1
-    assert found[0].max() < found[2].max()
+@pytest.mark.parametrize("length", LENGTHS)
+def test_windows_are_those_of_scipy(length):
+    windows = scipy.signal.windows
+    assert np.allclose(hann(length), _half_pixel_samples(windows.hann, length), atol=1e-12)
+    assert np.allclose(bartlett_hann(length), _half_pixel_samples(windows.barthann, length), atol=1e-12)
+    width = length // 3
+    tapered = _half_pixel_samples(lambda n: windows.tukey(n, 2 * width / length), length)
+    assert np.allclose(tukey(length, width), tapered, atol=1e-12)
 
 
-def test_the_grid_is_zero_beyond_the_image_and_the_scale_a_factor(rng):
-    x = rng.standard_normal((2, 11, 12))
-    found = barthann_border(x, 3, scale=0.25, grid=(14, 12))
-    assert np.allclose(found[:, :11], 0.25 * barthann_border(x, 3), atol=1e-15)
-    assert not found[:, 11:].any()
+@pytest.mark.parametrize(("window", "length", "step"), [(hann, 33, 11), (hann, 32, 4), (bartlett_hann, 32, 16)])
+def test_shifted_copies_add_up_to_a_constant(window, length, step):
+    total = window(length).reshape(-1, step).sum(axis=0)
+    assert np.ptp(total) < 1e-12
 
 
-@pytest.mark.parametrize("options", [{}, {"scale": 0.5, "grid": (12, 15)}])
-def test_gradient(rng, options):
-    gradcheck(BarthannBorder(4), rng.standard_normal((2, 3, 11, 12)), rng=rng, **options)
+@pytest.mark.parametrize("window", [hann, bartlett_hann, lambda n: tukey(n, 2)])
+def test_no_pixel_has_the_weight_zero(window):
+    assert window(9).min() > 0
+    assert np.allclose(window(9), window(9)[::-1], atol=1e-15)

@@ -5,18 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from deconvnet.backend import array_module, irfft2, rfft2
+from deconvnet.layers.fba import FLOOR, periodic_gaussian
 
 __all__ = ["fourier_burst_accumulation", "mean"]
 
-#: Magnitude below which a Fourier coefficient of a [0, 1] picture counts as zero, so that its logarithm is finite.
-FLOOR = 1e-6
-
 
 def _periodic_gaussian_hat(xp, size, sigma, dtype):
-    """Transform (size,) of a Gaussian that is normalised to sum 1 on the circle of ``size`` bins; it is real."""
-    distance = np.arange(size)
-    profile = np.exp(-0.5 * (np.minimum(distance, size - distance) / sigma) ** 2)
-    return xp.asarray(np.fft.fft(profile / profile.sum()).real.astype(dtype))
+    """Transform (size,) of `periodic_gaussian`, which is even: it is real."""
+    return xp.asarray(np.fft.fft(periodic_gaussian(size, sigma)).real.astype(dtype))
 
 
 def _smooth(magnitude, shape, sigma):

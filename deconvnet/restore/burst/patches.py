@@ -11,7 +11,7 @@ from scipy.ndimage import uniform_filter1d
 
 from deconvnet.backend import array_module, to_device, to_host
 from deconvnet.kernels.burst.overlap_add import overlap_add
-from deconvnet.ops.window import hann_window
+from deconvnet.ops.window import hann
 from deconvnet.restore.burst.refine import refine_burst_psfs
 
 __all__ = ["patch_places", "restore_frames", "window_starts", "window_sum"]
@@ -72,7 +72,7 @@ class _Canvas:
         )
         padded = np.pad(frames, ((0, 0), (self.before, below), (self.before, right)), mode="symmetric")
         self.padded = to_device(padded, device)
-        self.window = to_device(hann_window(self.centre).astype(np.float32), device)
+        self.window = to_device(np.outer(hann(self.centre), hann(self.centre)).astype(np.float32), device)
         self.total = array_module(self.padded).zeros(padded.shape[1:], dtype=np.float32)
 
     def crops(self, top, lefts, side):
@@ -97,7 +97,7 @@ class _Canvas:
 
     def picture(self):
         # The Hann window is a product of profiles, so the sum of its copies is one too.
-        profile = np.sqrt(np.diag(hann_window(self.centre)))
+        profile = hann(self.centre)
         down, across = (
             window_sum(places + self.before, profile, length)[self.before : self.before + inside]
             for places, length, inside in (

@@ -12,11 +12,12 @@ import numpy as np
 
 from deconvnet.backend import array_module, irfft2, rfft2, to_host
 from deconvnet.ops.border import extend_periodically, extended_shape
+from deconvnet.ops.differences import differences, differences_power
+from deconvnet.ops.edge_taper import edge_taper
 from deconvnet.ops.psf import psf_to_otf
 from deconvnet.ops.resample import resample
-from deconvnet.ops.window import barthann_border
 from deconvnet.restore.blind_steps import edge_gradients, psfs_from_gradients, value_range
-from deconvnet.restore.deconvolve.solvers import differences, differences_power, estimate_noise
+from deconvnet.restore.deconvolve.solvers import estimate_noise
 from deconvnet.restore.photo.psf_cleanup import resized_psf
 
 __all__ = ["refine_burst_psfs"]
@@ -114,11 +115,11 @@ class _Window:
         self.y_hat = rfft2(extended)
         self.gradient_power = differences_power(xp, self.grid, self.dtype)
         self.gradients_hat = xp.stack([self._gradients_hat(xp.stack(differences(frame))) for frame in extended])
-        weight = barthann_border(xp.ones((1, *self.shape), dtype=frames.dtype), self.fade)
+        weight = edge_taper(xp.ones((1, *self.shape), dtype=frames.dtype), self.fade)
         self.light = float((weight**2).sum())  # pixels, those of the faded border less
 
     def _gradients_hat(self, gradients):
-        return rfft2(barthann_border(gradients[self.inside], self.fade))
+        return rfft2(edge_taper(gradients[self.inside], self.fade))
 
     def sharp_edges(self, otf, price):
         """Half spectra of the gradients of the latent image with few edges."""

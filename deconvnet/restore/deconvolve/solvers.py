@@ -7,6 +7,7 @@ import numpy as np
 from deconvnet.backend import array_module, irfft2, rfft2
 from deconvnet.errors import DeconvnetError
 from deconvnet.ops.border import extend_periodically, extended_shape
+from deconvnet.ops.differences import differences, differences_adjoint, differences_power
 from deconvnet.ops.psf import psf_to_otf
 
 __all__ = [
@@ -19,9 +20,6 @@ __all__ = [
     "conjugate_gradients",
     "deconvolve",
     "deconvolve_with",
-    "differences",
-    "differences_adjoint",
-    "differences_power",
     "estimate_noise",
     "shrink_hyper_laplacian",
 ]
@@ -115,25 +113,6 @@ def estimate_noise(image):
     across = image[:, :-2] - 2 * image[:, 1:-1] + image[:, 2:]
     fine = across[:-2] - 2 * across[1:-1] + across[2:]
     return float(xp.median(xp.abs(fine))) / (6 * 0.6745)
-
-
-def differences(x):
-    """Differences (H, W) to the next pixel down and to the next across of an image (H, W), taken as periodic."""
-    xp = array_module(x)
-    return xp.roll(x, -1, axis=0) - x, xp.roll(x, -1, axis=1) - x
-
-
-def differences_adjoint(down, across):
-    """Adjoint of `differences`: two arrays (H, W) to one."""
-    xp = array_module(down)
-    return xp.roll(down, 1, axis=0) - down + xp.roll(across, 1, axis=1) - across
-
-
-def differences_power(xp, shape, dtype):
-    """Half spectrum (H, W//2 + 1) of ``DᵀD``, D being `differences` of images of the shape (H, W)."""
-    rows = 2 - 2 * np.cos(2 * np.pi * np.arange(shape[0]) / shape[0])
-    columns = 2 - 2 * np.cos(2 * np.pi * np.arange(shape[1] // 2 + 1) / shape[1])
-    return xp.asarray(rows[:, None] + columns, dtype=dtype)
 
 
 def _inner_product(shape):

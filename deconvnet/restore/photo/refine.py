@@ -11,11 +11,12 @@ import numpy as np
 from deconvnet.backend import array_module, rfft2, to_host
 from deconvnet.errors import DeconvnetError
 from deconvnet.ops.border import extend_periodically, extended_shape
+from deconvnet.ops.differences import differences
+from deconvnet.ops.edge_taper import edge_taper
 from deconvnet.ops.psf import psf_to_otf
 from deconvnet.ops.resample import resample
-from deconvnet.ops.window import barthann_border
 from deconvnet.restore.blind_steps import edge_gradients, psfs_from_gradients, value_range
-from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve, differences, estimate_noise
+from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve, estimate_noise
 from deconvnet.restore.photo.psf_cleanup import JUDGED, SMALLEST_SIZE, clean_psf, middle, resized_psf, unlikeliness
 
 __all__ = ["estimate_psf_sparse", "fit_score", "refine_psf"]
@@ -78,12 +79,12 @@ def _iterate(image, psf, price, iterations, beta, variance):
     inside = (slice(None), slice(shape[0] - 1), slice(shape[1] - 1))
     fade = max(side, 8)
     faded = (shape[0] - 1, shape[1] - 1)
-    blurry_hat = rfft2(barthann_border(xp.stack(differences(extended))[inside], fade))[None]
+    blurry_hat = rfft2(edge_taper(xp.stack(differences(extended))[inside], fade))[None]
     least = max(LEAST_PRICE, NOISE_PRICE * variance)
     beta += NOISE_BETA * variance * image.size
     for _ in range(iterations):
         sharp = edge_gradients(y_hat[None], psf_to_otf(psf[None], grid), price, y_hat, grid)[inside]
-        sharp_hat = rfft2(barthann_border(sharp, fade))
+        sharp_hat = rfft2(edge_taper(sharp, fade))
         found = psfs_from_gradients(sharp_hat, blurry_hat, psf[None], beta, faded)[0]
         if float(found.sum()) > 0:  # no edges were left: the next iteration, at a lower price, has more
             psf = _centred(clean_psf(found, THRESHOLD, LEAST_PART))

@@ -7,12 +7,13 @@ import scipy.fft
 
 from deconvnet.backend import array_module, irfft2, rfft2
 from deconvnet.blur.camera_motion import MotionBasis
-from deconvnet.blur.filter_flow import FilterFlow, bartlett_hann, patch_grid
+from deconvnet.blur.filter_flow import FilterFlow, patch_grid
 from deconvnet.errors import DeconvnetError
 from deconvnet.layers.psf_support import psf_support
 from deconvnet.layers.quotient import quotient
 from deconvnet.ops.border import extended_shape
 from deconvnet.ops.psf import psf_to_otf
+from deconvnet.ops.window import bartlett_hann
 from deconvnet.restore.deconvolve.solvers import EXACT_PSF, deconvolve_with
 
 __all__ = [

@@ -1,0 +1,37 @@
+"""The edge taper as a layer: what stands between the feature images and the quotient (Schuler et al. 2015, Sec. 3.1.2).
+
+The pair without parameters is `deconvnet.ops.edge_taper`.
+"""
+
+from __future__ import annotations
+
+from deconvnet.layers.base import Layer
+from deconvnet.ops.edge_taper import edge_taper, edge_taper_backward, edge_taper_factors
+
+__all__ = ["EdgeTaper"]
+
+
+class EdgeTaper(Layer):
+    """`deconvnet.ops.edge_taper.edge_taper` as a layer.
+
+    Parameters
+    ----------
+    width : int
+        Pixels over which each border fades.
+    """
+
+    def __init__(self, width):
+        self.width = width
+
+    def forward(self, x, *, scale=1.0, grid=None, train=False):
+        """Faded images (..., H, W), or (..., *grid), of images ``x (..., H, W)``."""
+        return edge_taper(x, self.width, scale=scale, grid=grid), ((x.shape[-2:], scale) if train else None)
+
+    def backward(self, dy, cache):
+        """Gradient (..., H, W) of the images."""
+        shape, scale = cache
+        return edge_taper_backward(dy, shape, self.width, scale=scale)
+
+    def factors(self, shape, *, like, scale=1.0):
+        """The window's two factors (H,) and (W,), see `deconvnet.ops.edge_taper.edge_taper_factors`."""
+        return edge_taper_factors(shape, self.width, scale=scale, like=like)
