@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 __all__ = ["DeconvnetError", "exit_status"]
 
@@ -15,7 +16,7 @@ class DeconvnetError(ValueError):
     """
 
 
-def exit_status(program, command, *, interrupted="interrupted"):
+def exit_status(program: str, command: Callable[[], int | None], *, interrupted: str = "interrupted") -> int:
     """Run a command; what the user can mend becomes one line on standard error, without a traceback.
 
     Parameters
@@ -36,7 +37,7 @@ def exit_status(program, command, *, interrupted="interrupted"):
     try:
         return command() or 0
     except DeconvnetError as error:
-        message, status = error, 2
+        message, status = str(error), 2
     except MemoryError:
         message, status = "not enough memory: use fewer or smaller pictures", 2
     except KeyboardInterrupt:

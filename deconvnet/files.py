@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deconvnet.errors import DeconvnetError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["part_name", "replacing", "save_figure"]
 
 
-def part_name(path):
+def part_name(path: str | Path) -> Path:
     """Where a file is written before it gets its name: hidden, in the same folder."""
     path = Path(path)
     return path.with_name(f".{path.name}.part")
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path: str | Path) -> Iterator[Path]:
     """``with replacing(path) as part:`` write the file ``part``, which takes the place of ``path`` at the end.
 
     A reader, or a kill at any moment, sees the old file or the new one. If writing fails, the old one stays, and
@@ -49,7 +54,7 @@ def replacing(path):
             part.unlink()
 
 
-def save_figure(path, figure, dpi=120):
+def save_figure(path: str | Path, figure: Figure, dpi: int = 120) -> None:
     """Write a figure as a PNG file.
 
     Parameters

@@ -5,9 +5,10 @@ from __future__ import annotations
 import struct
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from deconvnet.errors import DeconvnetError
 from deconvnet.files import part_name, replacing
@@ -58,11 +59,11 @@ class Picture(NamedTuple):
     bits: int
 
 
-def _first_line(error):
+def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def _read_array(path):
+def _read_array(path: Path) -> np.ndarray:
     """The pixels as the file holds them, upright."""
     import imageio.v3 as iio
 
@@ -71,15 +72,16 @@ def _read_array(path):
         import tifffile
 
         with tifffile.TiffFile(path) as file:
-            deep_colour = file.pages[0].samplesperpixel > 1 and file.pages[0].bitspersample == 16
-            if deep_colour:
-                return file.pages[0].asarray()
-    with iio.imopen(path, "r", plugin="pillow") as file:
-        mode = file.metadata(index=0, exclude_applied=False).get("mode")
-        return file.read(index=0, mode=None if mode in _PLAIN_MODES else "RGB", rotate=True)
+            page: Any = file.pages[0]
+            if page.samplesperpixel > 1 and page.bitspersample == 16:
+                return page.asarray()
+    picture: Any  # the plugin for Pillow takes more options than imageio's interface declares
+    with iio.imopen(path, "r", plugin="pillow") as picture:
+        mode = picture.metadata(index=0, exclude_applied=False).get("mode")
+        return picture.read(index=0, mode=None if mode in _PLAIN_MODES else "RGB", rotate=True)
 
 
-def read_image(path, *, keep_alpha=False):
+def read_image(path: str | Path, *, keep_alpha: bool = False) -> Picture:
     """Read a picture file.
 
     Parameters
@@ -133,7 +135,7 @@ def read_image(path, *, keep_alpha=False):
     return Picture(np.ascontiguousarray(pixels), bits)
 
 
-def list_pictures(folder):
+def list_pictures(folder: str | Path) -> list[Path]:
     """The picture files in a folder (not in those inside it), sorted by name.
 
     Parameters
@@ -161,7 +163,7 @@ def list_pictures(folder):
     return found
 
 
-def check_writable(path, bits=8):
+def check_writable(path: str | Path, bits: int = 8) -> None:
     """Make sure, before any long work, that `write_image` will be able to write there.
 
     Parameters
@@ -192,7 +194,7 @@ def check_writable(path, bits=8):
         raise DeconvnetError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def _png_16(image):
+def _png_16(image: np.ndarray) -> bytes:
     """The bytes of a 16-bit PNG file: Pillow writes none in colour.
 
     Each row is stored as its difference from the row above (filter type 2), which deflates much better.
@@ -211,7 +213,7 @@ def _png_16(image):
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def _encode(image, suffix):
+def _encode(image: np.ndarray, suffix: str) -> bytes:
     """The bytes of a picture file."""
     import imageio.v3 as iio
 
@@ -224,18 +226,18 @@ def _encode(image, suffix):
 
         memory = io.BytesIO()
         colour = image.ndim == 3 and image.shape[-1] > 2
-        options = {"photometric": "rgb" if colour else "minisblack"}
+        layout: dict[str, Any] = {"photometric": "rgb" if colour else "minisblack"}
         if image.ndim == 3:
-            options["planarconfig"] = "contig"
+            layout["planarconfig"] = "contig"
             if image.shape[-1] % 2 == 0:
-                options["extrasamples"] = ("unassalpha",)
-        tifffile.imwrite(memory, image, **options)
+                layout["extrasamples"] = ("unassalpha",)
+        tifffile.imwrite(memory, image, **layout)
         return memory.getvalue()
-    options = {"quality": 95} if suffix in (".jpg", ".jpeg", ".webp") else {}
+    options: dict[str, Any] = {"quality": 95} if suffix in (".jpg", ".jpeg", ".webp") else {}
     return iio.imwrite("<bytes>", image, plugin="pillow", extension=suffix, **options)
 
 
-def write_image(path, image, bits=8):
+def write_image(path: str | Path, image: npt.ArrayLike, bits: int = 8) -> None:
     """Write a picture file: beside it first, then renamed.
 
     Parameters

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 
-from deconvnet.backend import array_module, to_host
+from deconvnet.backend import Array, array_module, to_host
 from deconvnet.layers.base import Layer
 
 __all__ = ["TOLERANCE", "dottest", "gradcheck"]
@@ -13,7 +16,7 @@ __all__ = ["TOLERANCE", "dottest", "gradcheck"]
 TOLERANCE = {"float32": 2e-5, "complex64": 2e-5, "float64": 1e-10, "complex128": 1e-10}
 
 
-def _random_like(rng, a):
+def _random_like(rng: np.random.Generator, a: Array) -> Array:
     xp = array_module(a)
     noise = rng.standard_normal(a.shape)
     if a.dtype.kind == "c":
@@ -21,19 +24,21 @@ def _random_like(rng, a):
     return xp.asarray(noise, dtype=a.dtype)
 
 
-def _inner(a, b):
+def _inner(a: Array, b: Array) -> float:
     """Real inner product; for complex arrays Re Σ conj(a) b."""
     return float(np.real(np.vdot(to_host(a), to_host(b))))
 
 
-def dottest(forward, adjoint, x, y, *, rtol=1e-10):
+def dottest(
+    forward: Callable[[Array], Array], adjoint: Callable[[Array], Array], x: Array, y: Array, *, rtol: float = 1e-10
+) -> float:
     """Assert ``<forward(x), y> == <x, adjoint(y)>`` for a linear operator and its adjoint.
 
     Parameters
     ----------
     forward, adjoint : callable
         One array in, one array out.
-    x, y : array
+    x, y : float or complex array (...)
         Any element of the domain and of the range; random ones find more mistakes than ones.
     rtol : float
         Relative difference allowed.
@@ -47,6 +52,14 @@ def dottest(forward, adjoint, x, y, *, rtol=1e-10):
     ------
     AssertionError
         If the two inner products differ by more.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deconvnet.backend import rfft2, rfft2_backward
+    >>> x, y = np.ones((4, 5)), np.full((4, 3), 1 + 2j)
+    >>> dottest(rfft2, lambda y: rfft2_backward(y, (4, 5)), x, y) < 1e-10
+    True
     """
     left, right = _inner(forward(x), y), _inner(x, adjoint(y))
     error = abs(left - right) / max(abs(left), abs(right), 1e-300)
@@ -56,7 +69,16 @@ def dottest(forward, adjoint, x, y, *, rtol=1e-10):
     return error
 
 
-def gradcheck(layer, *inputs, rng=None, step=1e-5, rtol=1e-6, checks=2, differentiable=None, **kwargs):
+def gradcheck(
+    layer: Layer | tuple[Callable[..., Any], Callable[..., Any]],
+    *inputs: Array,
+    rng: np.random.Generator | None = None,
+    step: float = 1e-5,
+    rtol: float = 1e-6,
+    checks: int = 2,
+    differentiable: Sequence[bool] | None = None,
+    **kwargs: Any,
+) -> float:
     """Check a hand-written ``backward`` against central differences in float64.
 
     Parameters
@@ -65,8 +87,8 @@ def gradcheck(layer, *inputs, rng=None, step=1e-5, rtol=1e-6, checks=2, differen
         A layer (its parameters are checked too), or ``(forward, backward)`` with the same calling
         convention: ``forward(*inputs, train=True) -> (output, cache)`` and
         ``backward(doutput, cache) -> gradients of the inputs``.
-    *inputs : array
-        float64 or complex128. Complex gradients follow ``∂L/∂Re + i ∂L/∂Im``.
+    *inputs : float64 or complex128 array (...)
+        Complex gradients follow ``∂L/∂Re + i ∂L/∂Im``.
     rng : numpy.random.Generator, optional
         Source of the cotangent and of the directions (both random: all-ones hides errors).
     step : float
@@ -89,6 +111,14 @@ def gradcheck(layer, *inputs, rng=None, step=1e-5, rtol=1e-6, checks=2, differen
     ------
     AssertionError
         If a gradient is off, naming the input or parameter.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deconvnet.layers.quotient import Quotient
+    >>> x, y = np.random.default_rng(0).standard_normal((2, 1, 3, 8, 8))
+    >>> gradcheck(Quotient(0.1, learned=True, dtype=np.float64), x, y) < 1e-6
+    True
     """
     rng = np.random.default_rng(0) if rng is None else rng
     forward, backward = (layer.forward, layer.backward) if isinstance(layer, Layer) else layer
@@ -106,7 +136,7 @@ def gradcheck(layer, *inputs, rng=None, step=1e-5, rtol=1e-6, checks=2, differen
     targets = [(f"input {i}", a, g) for i, (a, g, ok) in enumerate(zip(inputs, gradients, flags)) if ok]
     targets += [(name, p.value, p.grad.copy()) for name, p in parameters.items()]
 
-    def loss():
+    def loss() -> float:
         return _inner(cotangent, forward(*inputs, train=False, **kwargs)[0])
 
     scale = np.sqrt(sum(_inner(g, g) for _, _, g in targets)) or 1.0

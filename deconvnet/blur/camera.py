@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from deconvnet.backend import array_module
+from typing import Any
+
+from deconvnet.backend import Array, array_module
 from deconvnet.kernels.synthesis.jpeg import jpeg_degradation
 from deconvnet.kernels.synthesis.srgb import linear_to_srgb_reference, srgb_to_linear_reference
 
@@ -12,37 +14,43 @@ __all__ = ["add_noise", "jpeg", "linear_to_srgb", "noise_coefficients", "srgb_to
 MIDDLE_GREY = {True: 0.2, False: 0.5}
 
 
-def srgb_to_linear(image):
+def srgb_to_linear(image: Array) -> Array:
     """Linear light from sRGB values.
 
     Parameters
     ----------
-    image : float array, any shape
+    image : float array (...)
         sRGB values in [0, 1]; values outside are carried on (linearly below 0, by the power above 1).
 
     Returns
     -------
-    array
+    float array (...)
         Same shape and dtype.
 
     Notes
     -----
     ``v / 12.92`` up to 0.04045, else ``((v + 0.055) / 1.055)^2.4`` (IEC 61966-2-1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> srgb_to_linear(np.array([0.0, 0.5, 1.0])).round(4)
+    array([0.    , 0.214 , 1.    ])
     """
     return srgb_to_linear_reference(image).astype(image.dtype, copy=False)
 
 
-def linear_to_srgb(image):
+def linear_to_srgb(image: Array) -> Array:
     """sRGB values from linear light, the inverse of `srgb_to_linear`.
 
     Parameters
     ----------
-    image : float array, any shape
+    image : float array (...)
         Linear light in [0, 1]; values outside are carried on.
 
     Returns
     -------
-    array
+    float array (...)
         Same shape and dtype.
 
     Notes
@@ -52,7 +60,7 @@ def linear_to_srgb(image):
     return linear_to_srgb_reference(image).astype(image.dtype, copy=False)
 
 
-def noise_coefficients(level, read_share, linear):
+def noise_coefficients(level: float | Array, read_share: float | Array, linear: bool) -> tuple[Any, Any]:
     """Coefficients (read, shot) of ``variance = read + shot · signal`` for a noise level as people see it.
 
     Parameters
@@ -76,19 +84,19 @@ def noise_coefficients(level, read_share, linear):
     return read_share * variance, (1 - read_share) * variance / middle
 
 
-def add_noise(rng, image, read, shot=0.0):
+def add_noise(rng: Any, image: Array, read: float | Array, shot: float | Array = 0.0) -> Array:
     """Gaussian noise whose variance grows with the signal.
 
     Parameters
     ----------
     rng : numpy.random.Generator, or CuPy's for a CuPy image
-    image : float array, any shape
+    image : float array (...)
     read, shot : float or array that broadcasts to `image`
         Variance = read + shot · max(signal, 0).
 
     Returns
     -------
-    array
+    float array (...)
         Same shape and dtype; not clipped.
     """
     xp = array_module(image)
@@ -96,12 +104,12 @@ def add_noise(rng, image, read, shot=0.0):
     return (image + deviation * rng.standard_normal(image.shape, dtype=image.dtype)).astype(image.dtype, copy=False)
 
 
-def jpeg(image, quality, offset=(0, 0)):
+def jpeg(image: Array, quality: float, offset: tuple[int, int] = (0, 0)) -> Array:
     """What JPEG's compression leaves of a grey image.
 
     Parameters
     ----------
-    image : float array, ``(H, W)`` or ``(..., H, W)``
+    image : float array (..., H, W)
         In [0, 1]; rounded to 8 bits before and after.
     quality : float
         1 to 100 by the Independent JPEG Group's scale.
@@ -110,7 +118,7 @@ def jpeg(image, quality, offset=(0, 0)):
 
     Returns
     -------
-    array
+    float array (...)
         Same shape and dtype, in [0, 1].
 
     Raises
@@ -127,5 +135,5 @@ def jpeg(image, quality, offset=(0, 0)):
     xp = array_module(image)
     flat = image.reshape(-1, *image.shape[-2:])
     count = len(flat)
-    place = xp.broadcast_to(xp.asarray(offset, dtype=xp.int64), (count, 2))
-    return jpeg_degradation(flat, xp.full(count, float(quality)), place).reshape(image.shape)
+    offsets = xp.broadcast_to(xp.asarray(offset, dtype=xp.int64), (count, 2))
+    return jpeg_degradation(flat, xp.full(count, float(quality)), offsets).reshape(image.shape)

@@ -1,10 +1,14 @@
-"""Blur of a camera that moves within the picture's plane: translations and in-plane rotations, a PSF per place."""
+"""Blur of a camera that moves within the picture's plane: translations and in-plane rotations, one PSF a patch."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterator
+from typing import Any
 
-from deconvnet.backend import array_module
+import numpy as np
+import numpy.typing as npt
+
+from deconvnet.backend import Array, array_module
 
 __all__ = ["MotionBasis", "random_motion"]
 
@@ -32,11 +36,20 @@ class MotionBasis:
     Notes
     -----
     Pose (angle a, translation t) moves the patch centred at c by ``R(a) c − c + t``, so that column (a, t) of B(r) is
-    a point there, spread bilinearly over its four pixels; light that leaves the support is lost. This is the basis of
-    Hirsch et al. 2011 that Schuler et al. 2015, Sec. 5.3, use.
+    a point there, spread bilinearly over its four pixels; mass that leaves the support is lost. This is the basis of
+    Hirsch et al. 2011 (doi 10.1109/ICCV.2011.6126276) that Schuler et al. 2015 (doi 10.48550/arXiv.1406.7444),
+    Sec. 5.3, use.
     """
 
-    def __init__(self, centres, shape, psf_size, *, rotations=None, dtype=np.float32):
+    def __init__(
+        self,
+        centres: tuple[npt.ArrayLike, npt.ArrayLike],
+        shape: tuple[int, int],
+        psf_size: int,
+        *,
+        rotations: int | None = None,
+        dtype: npt.DTypeLike = np.float32,
+    ) -> None:
         middle = [(n - 1) / 2 for n in shape]
         down, across = np.meshgrid(*(np.asarray(c) - m for c, m in zip(centres, middle)), indexing="ij")
         radius = max(float(np.hypot(down, across).max()), 1.0)
@@ -52,7 +65,7 @@ class MotionBasis:
         whole = np.floor(move_down).astype(int), np.floor(move_across).astype(int)
         part = move_down - whole[0], move_across - whole[1]
         #: Whole-pixel shift and weight of the four neighbours, per (row, column, angle).
-        self.taps = [
+        self.taps: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = [
             (whole[0] + i, whole[1] + j, np.abs(1 - i - part[0]) * np.abs(1 - j - part[1]))
             for i in (0, 1)
             for j in (0, 1)
@@ -60,37 +73,37 @@ class MotionBasis:
         self.dtype = np.dtype(dtype)
 
     @property
-    def poses(self):
+    def poses(self) -> tuple[int, int, int]:
         """Shape (A, k, k) of the coefficients."""
         return len(self.angles), self.psf_size, self.psf_size
 
-    def _shifted(self):
+    def _shifted(self) -> Iterator[tuple[Any, ...]]:
         """(row, column, angle, weight, slices of the PSF, slices of the coefficients) of every tap in the support."""
         k = self.psf_size
         for shift_down, shift_across, weight in self.taps:
-            for place in np.ndindex(*shift_down.shape):
-                d, a, w = int(shift_down[place]), int(shift_across[place]), self.dtype.type(weight[place])
+            for pose in np.ndindex(*shift_down.shape):  # row, column, angle
+                d, a, w = int(shift_down[pose]), int(shift_across[pose]), weight[pose].astype(self.dtype)
                 if w > 0 and abs(d) < k and abs(a) < k:
-                    there = slice(max(d, 0), k + min(d, 0)), slice(max(a, 0), k + min(a, 0))
-                    here = slice(max(-d, 0), k + min(-d, 0)), slice(max(-a, 0), k + min(-a, 0))
-                    yield *place, w, there, here
+                    dst = slice(max(d, 0), k + min(d, 0)), slice(max(a, 0), k + min(a, 0))
+                    src = slice(max(-d, 0), k + min(-d, 0)), slice(max(-a, 0), k + min(-a, 0))
+                    yield *pose, w, dst, src
 
-    def forward(self, mu):
+    def forward(self, mu: Array) -> Array:
         """PSFs (rows, columns, k, k) from coefficients (A, k, k)."""
         psfs = array_module(mu).zeros((*self.grid, self.psf_size, self.psf_size), mu.dtype)
-        for row, column, angle, weight, there, here in self._shifted():
-            psfs[row, column][there] += weight * mu[angle][here]
+        for row, column, angle, weight, dst, src in self._shifted():
+            psfs[row, column][dst] += weight * mu[angle][src]
         return psfs
 
-    def adjoint(self, psfs):
+    def adjoint(self, psfs: Array) -> Array:
         """Coefficients (A, k, k) from PSFs (rows, columns, k, k): ``Σ_r B(r)ᵀ psf(r)``."""
         mu = array_module(psfs).zeros(self.poses, psfs.dtype)
-        for row, column, angle, weight, there, here in self._shifted():
-            mu[angle][here] += weight * psfs[row, column][there]
+        for row, column, angle, weight, dst, src in self._shifted():
+            mu[angle][src] += weight * psfs[row, column][dst]
         return mu
 
 
-def random_motion(rng, basis, *, time_samples=500):
+def random_motion(rng: np.random.Generator, basis: MotionBasis, *, time_samples: int = 500) -> np.ndarray:
     """Coefficients of a random camera path.
 
     Parameters
@@ -120,10 +133,10 @@ def random_motion(rng, basis, *, time_samples=500):
     angles, k, _ = basis.poses
     turn = angles // 2
     reach = max(k // 2 - turn - 1, 0)  # what rotation leaves of the support
-    place = np.stack([turn * path[0] + turn, reach * path[1] + k // 2, reach * path[2] + k // 2])
+    position = np.stack([turn * path[0] + turn, reach * path[1] + k // 2, reach * path[2] + k // 2])
     mu = np.zeros(basis.poses, basis.dtype)
-    whole = np.floor(place).astype(int)
-    part = place - whole
+    whole = np.floor(position).astype(int)
+    part = position - whole
     for corner in np.ndindex(2, 2, 2):
         weight = np.prod([np.abs(1 - c - p) for c, p in zip(corner, part)], axis=0)
         index = [np.minimum(w + c, n - 1) for w, c, n in zip(whole, corner, basis.poses)]

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import scipy.fft
 
-from deconvnet.backend import array_module, irfft2, rfft2
+from deconvnet.backend import Array, array_module, irfft2, rfft2
 
 __all__ = ["convolve"]
 
 BORDERS = ("valid", "wrap", "reflect")
 
 
-def convolve(image, psf, border="valid"):
+def convolve(image: Array, psf: Array, border: str = "valid") -> Array:
     """True convolution ``psf * image`` over the last two axes.
 
     Parameters
     ----------
-    image : float array, ``(..., H, W)``
-    psf : float array, ``(..., P, Q)``
+    image : float array (..., H, W)
+    psf : float array (..., P, Q)
         Centre at ``(P // 2, Q // 2)``. The leading axes of both broadcast.
     border : {"valid", "wrap", "reflect"}
         ``"valid"`` keeps only what needs no pixel beyond the border; ``"wrap"`` continues the image periodically;
@@ -25,8 +25,8 @@ def convolve(image, psf, border="valid"):
 
     Returns
     -------
-    array
-        ``(..., H − P + 1, W − Q + 1)`` for ``"valid"``, else ``(..., H, W)``; dtype of `image`.
+    float array (..., H − P + 1, W − Q + 1) or (..., H, W)
+        The smaller one for ``"valid"``; dtype of `image`.
 
     Raises
     ------
@@ -37,6 +37,15 @@ def convolve(image, psf, border="valid"):
     -----
     ``y[i, j] = Σ_kl psf[k, l] · x[i + P // 2 − k, j + Q // 2 − l]`` for ``"wrap"`` and ``"reflect"``; ``"valid"`` is
     the part of it that every border agrees on.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> image, psf = np.eye(3), np.array([[1.0, 2.0]])
+    >>> convolve(image, psf, "wrap").round(3) + 0.0
+    array([[2., 0., 1.],
+           [1., 2., 0.],
+           [0., 1., 2.]])
     """
     xp = array_module(image, psf)
     (height, width), (rows, columns) = image.shape[-2:], psf.shape[-2:]

@@ -15,7 +15,7 @@ _OVERSAMPLING = 2  # painted twice as large and averaged, so that edges are as s
 _LAYERS = 9  # mean number of leaves over each pixel: about one pixel in 8000 stays bare
 
 
-def dead_leaves(rng, size):
+def dead_leaves(rng: np.random.Generator, size: int) -> np.ndarray:
     """A dead-leaves picture.
 
     Parameters
@@ -26,7 +26,7 @@ def dead_leaves(rng, size):
 
     Returns
     -------
-    uint8 array, ``(size, size)``
+    uint8 array (size, size)
 
     Raises
     ------
@@ -35,9 +35,10 @@ def dead_leaves(rng, size):
 
     Notes
     -----
-    Ellipses, rectangles and regular polygons at random places, the number of radius r falling as r⁻³ between 4 pixels
-    and a third of the picture: that makes the statistics independent of scale, as natural images' are (Lee, Mumford
-    and Huang 2001). Every leaf has a random grey, a slope across it, and in two of five cases a grating as texture.
+    Ellipses, rectangles and regular polygons at random positions, the number of radius r falling as r⁻³ between 4
+    pixels and a third of the picture: that makes the statistics independent of scale, as natural images' are (Lee,
+    Mumford and Huang 2001, doi 10.1023/A:1011109015675). Every leaf has a random grey, a slope across it, and in two
+    of five cases a grating as texture.
     """
     if size < 8:
         raise ValueError(f"a dead-leaves picture of side {size} is too small: at least 8")
@@ -49,7 +50,7 @@ def dead_leaves(rng, size):
     count = math.ceil(_LAYERS * (canvas + 2 * low) ** 2 / mean_area)
     radius = (low**-2 - span * rng.random(count)) ** -0.5
     flattening = rng.uniform(0.35, 1, count)
-    place = rng.uniform(-high / 2, canvas + high / 2, (count, 2))
+    centre = rng.uniform(-high / 2, canvas + high / 2, (count, 2))
     turn = rng.uniform(0, 2 * math.pi, count)
     shape = rng.choice([0, 0, 0, 1, 1, 3, 4, 5, 6], count)
     grey = rng.beta(2, 2, count)
@@ -60,7 +61,7 @@ def dead_leaves(rng, size):
     direction = rng.uniform(0, 2 * math.pi, count)
     wave = 2 * math.pi / wavelength[:, None] * np.stack([np.sin(direction), np.cos(direction)], axis=1)
     phase = rng.uniform(0, 2 * math.pi, count)
-    leaves = np.column_stack([place, radius, radius * flattening, turn, shape, grey, slope, amplitude, wave, phase])
+    leaves = np.column_stack([centre, radius, radius * flattening, turn, shape, grey, slope, amplitude, wave, phase])
     image = np.clip(paint_leaves_numba(leaves, canvas), 0, 1)
     image = image.reshape(size, _OVERSAMPLING, size, _OVERSAMPLING).mean(axis=(1, 3))
     return (image * 255 + 0.5).astype(np.uint8)

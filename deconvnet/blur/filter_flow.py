@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import scipy.fft
 
-from deconvnet.backend import array_module, irfft2, rfft2
+from deconvnet.backend import Array, array_module, irfft2, rfft2
 from deconvnet.ops.window import bartlett_hann
 
 __all__ = ["FilterFlow", "Patches", "filter_flow", "patch_grid"]
@@ -28,17 +29,17 @@ class Patches(NamedTuple):
     windows: np.ndarray
 
     @property
-    def side(self):
+    def side(self) -> int:
         """Pixels of a patch."""
         return self.windows.shape[1]
 
     @property
-    def centres(self):
+    def centres(self) -> np.ndarray:
         """Middles of the patches, in pixels."""
         return self.first + (self.side - 1) / 2
 
 
-def patch_grid(length, count):
+def patch_grid(length: int, count: int) -> Patches:
     """Patches of one size that overlap by half and cover an axis.
 
     Parameters
@@ -74,7 +75,7 @@ def patch_grid(length, count):
     return Patches(first, np.stack([window / total[start : start + side] for start in first]))
 
 
-def _with_margin(patches, before, after):
+def _with_margin(patches: Patches, before: int, after: int) -> Patches:
     """The patches on an axis with a margin at both ends, where the outermost windows go on as they end."""
     windows = np.pad(patches.windows, ((0, 0), (before, after)))
     windows[0, :before] = patches.windows[0, 0]
@@ -102,11 +103,16 @@ class FilterFlow:
 
     Notes
     -----
-    Hirsch et al. 2010: mask first, then convolve. Everything beyond the margins counts as zero. Each patch is
-    convolved by FFT, so that n pixels cost n log n. Rows of patches go through together.
+    Hirsch et al. 2010 (doi 10.1109/CVPR.2010.5540158): mask first, then convolve. Everything beyond the margins
+    counts as zero. Each patch is convolved by FFT, so that n pixels cost n log n. Rows of patches go through together.
     """
 
-    def __init__(self, psfs, shape, margins=((0, 0), (0, 0))):
+    def __init__(
+        self,
+        psfs: Array,
+        shape: tuple[int, int],
+        margins: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0)),
+    ) -> None:
         xp = array_module(psfs)
         self.k = psfs.shape[-1]
         self.shape = tuple(n + before + after for n, (before, after) in zip(shape, margins))
@@ -120,15 +126,15 @@ class FilterFlow:
         self.row_windows = xp.asarray(self.rows.windows, dtype=psfs.dtype)
         self.column_windows = xp.asarray(self.columns.windows, dtype=psfs.dtype)
 
-    def _room(self, xp, dtype):
+    def _room(self, xp: Any, dtype: npt.DTypeLike) -> Array:
         """Zeros of the enlarged picture with the PSF's reach on both sides."""
         return xp.zeros(tuple(n + self.k - 1 for n in self.shape), dtype)
 
-    def _windows(self, row):
+    def _windows(self, row: int) -> Array:
         """Windows (columns, side, side) of one row of patches."""
         return self.row_windows[row][:, None] * self.column_windows[:, None, :]
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         """Blurry image from a sharp one; both (H, W) with the margins."""
         xp = array_module(x, self.otfs)
         height, width = self.rows.side, self.columns.side
@@ -145,7 +151,7 @@ class FilterFlow:
         reach = self.k // 2
         return xp.ascontiguousarray(out[reach : reach + self.shape[0], reach : reach + self.shape[1]])
 
-    def adjoint(self, y):
+    def adjoint(self, y: Array) -> Array:
         """``Σ_r w(r) · (psf(r) correlated with y)``; both (H, W) with the margins."""
         xp = array_module(y, self.otfs)
         height, width = self.rows.side, self.columns.side
@@ -165,8 +171,8 @@ class FilterFlow:
         return out
 
 
-def filter_flow(image, psfs):
-    """Blur a picture with PSFs that change from place to place.
+def filter_flow(image: Array, psfs: Array) -> Array:
+    """Blur a picture with PSFs that change over it.
 
     Parameters
     ----------
@@ -176,7 +182,7 @@ def filter_flow(image, psfs):
 
     Returns
     -------
-    array (H − k + 1, W − k + 1)
+    float array (H − k + 1, W − k + 1)
         What needs no pixel beyond the border: it starts ``k - 1 - k // 2`` pixels down and right of the image's
         corner. Dtype of the image.
 

@@ -19,7 +19,7 @@ __all__ = ["load_packed_photographs", "pack_photographs"]
 _ENTRY_OVERHEAD = 200  # bytes that an entry and its line in the list of contents take at most, beside names and pixels
 
 
-def pack_photographs(photographs, path, *, megabytes=None):
+def pack_photographs(photographs: Photographs, path: str | Path, *, megabytes: float | None = None) -> int:
     """Write photographs to one file, losslessly compressed.
 
     Parameters
@@ -66,7 +66,7 @@ def pack_photographs(photographs, path, *, megabytes=None):
     return written
 
 
-def load_packed_photographs(path, *, min_side=MIN_SIDE):
+def load_packed_photographs(path: str | Path, *, min_side: int = MIN_SIDE) -> Photographs:
     """Photographs of a file from `pack_photographs`.
 
     Parameters

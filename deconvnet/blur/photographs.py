@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from deconvnet.blur.dead_leaves import dead_leaves
+from deconvnet.colour import luminance
 from deconvnet.errors import DeconvnetError
 from deconvnet.io import READABLE, read_image
 
@@ -39,7 +41,7 @@ class Photographs:
 
     Attributes
     ----------
-    images : list of uint8 array, ``(H, W)``
+    images : list of uint8 array (H, W)
         Rec. 601 luma of the sRGB values.
     names : list of str
         File names relative to the folder, with ``/``.
@@ -47,19 +49,19 @@ class Photographs:
         Name and reason of every file that could not be used.
     """
 
-    images: list = field(default_factory=list)
-    names: list = field(default_factory=list)
-    skipped: list = field(default_factory=list)
+    images: list[np.ndarray] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.images)
 
-    def subset(self, indices):
+    def subset(self, indices: Iterable[int]) -> Photographs:
         """The photographs at these indices, without the list of skipped files.
 
         Parameters
         ----------
-        indices : sequence of int
+        indices : iterable of int
 
         Returns
         -------
@@ -68,14 +70,14 @@ class Photographs:
         return Photographs([self.images[i] for i in indices], [self.names[i] for i in indices])
 
 
-def _read(file):
+def _read(file: Path) -> np.ndarray:
     """8-bit luminance of a picture file, upright: Rec. 601 luma of the sRGB values, not of linear light."""
-    pixels = read_image(file).pixels
-    grey = pixels if pixels.ndim == 2 else pixels @ np.array([0.299, 0.587, 0.114], np.float32)
-    return (grey * 255 + 0.5).astype(np.uint8)
+    return (luminance(read_image(file).pixels) * 255 + 0.5).astype(np.uint8)
 
 
-def load_photographs(folder, *, limit=None, min_side=MIN_SIDE, progress=False):
+def load_photographs(
+    folder: str | Path, *, limit: int | None = None, min_side: int = MIN_SIDE, progress: bool = False
+) -> Photographs:
     """All photographs in a folder and the folders in it.
 
     Parameters
@@ -134,7 +136,7 @@ def load_photographs(folder, *, limit=None, min_side=MIN_SIDE, progress=False):
     return found
 
 
-def default_photographs(*, leaves=16, leaves_size=384, seed=0):
+def default_photographs(*, leaves: int = 16, leaves_size: int = 384, seed: int = 0) -> Photographs:
     """Pictures that need no download: scikit-image's photographs, and dead leaves.
 
     Parameters
@@ -172,7 +174,7 @@ def default_photographs(*, leaves=16, leaves_size=384, seed=0):
     return found
 
 
-def split_photographs(photographs, validation_share=0.1):
+def split_photographs(photographs: Photographs, validation_share: float = 0.1) -> tuple[Photographs, Photographs]:
     """Part photographs into those to train on and those to validate on.
 
     Parameters

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from deconvnet.backend import to_device
+from deconvnet.backend import Array, to_device
 from deconvnet.errors import DeconvnetError
 from deconvnet.kernels.synthesis.counter_random import draw_keys
 from deconvnet.kernels.synthesis.psf_sampling import gp_psfs, recorded_psfs
@@ -29,10 +30,10 @@ class Shake(NamedTuple):
 
     Attributes
     ----------
-    angles : float64 array, ``(K, 3)``
+    angles : float64 array (K, 3)
         Angles in radians about the picture's horizontal, its vertical and the optical axis, 250 a second, all
         recordings one after the other.
-    bounds : int array, ``(R + 1,)``
+    bounds : int array (R + 1,)
         Recording r is ``angles[bounds[r] : bounds[r + 1]]``.
     """
 
@@ -40,8 +41,10 @@ class Shake(NamedTuple):
     bounds: np.ndarray
 
 
-def _prepare(count, support, size, shift):
-    """Check and broadcast: supports ``(count,)``, the grid's side, shifts ``(count, 2)``."""
+def _prepare(
+    count: int, support: npt.ArrayLike, size: int | None, shift: npt.ArrayLike | None
+) -> tuple[np.ndarray, int, np.ndarray]:
+    """Check and broadcast: supports (count,), the grid's side, shifts (count, 2)."""
     support = np.broadcast_to(np.asarray(support, np.float64), (count,))
     if count and support.min() < 1:
         raise ValueError(f"the support of a PSF is at least 1, not {support.min():g}")
@@ -55,7 +58,16 @@ def _prepare(count, support, size, shift):
     return support, size, shift
 
 
-def sample_gp_psfs(rng, count, support, size=None, *, shift=None, time_samples=1000, device="cpu"):
+def sample_gp_psfs(
+    rng: np.random.Generator,
+    count: int,
+    support: npt.ArrayLike,
+    size: int | None = None,
+    *,
+    shift: npt.ArrayLike | None = None,
+    time_samples: int = 1000,
+    device: str = "cpu",
+) -> Array:
     """PSFs of random camera paths: the two coordinates are independent Gaussian processes.
 
     Parameters
@@ -63,12 +75,12 @@ def sample_gp_psfs(rng, count, support, size=None, *, shift=None, time_samples=1
     rng : numpy.random.Generator
     count : int
         Number of PSFs, M.
-    support : float or array ``(M,)``
+    support : float or float array (M,)
         Side in pixels of the square that a path may fill, at least 1; 1 is a camera held still. Need not be whole.
     size : int, optional
         Side of the grid, at least the largest support; that support by default.
-    shift : array, ``(M, 2)`` or ``(2,)``, optional
-        Place of the centre of mass in pixels down and right of the middle ``size // 2``, for frames that are not
+    shift : float array (M, 2) or (2,), optional
+        Offset of the centre of mass in pixels down and right of the middle ``size // 2``, for frames that are not
         registered perfectly; zero by default.
     time_samples : int
         Positions along a path.
@@ -77,7 +89,7 @@ def sample_gp_psfs(rng, count, support, size=None, *, shift=None, time_samples=1
 
     Returns
     -------
-    float32 array, ``(M, size, size)``
+    float32 array (M, size, size)
         Non-negative, each of sum 1, centre of mass at ``size // 2 + shift``. The same for any number of threads.
 
     Raises
@@ -88,19 +100,27 @@ def sample_gp_psfs(rng, count, support, size=None, *, shift=None, time_samples=1
     Notes
     -----
     Matérn-3/2 covariance, ``k(t, t') = s² (1 + √3 |t − t'| / l) exp(−√3 |t − t'| / l)`` with l = 0.3 of the exposure
-    and s = 1/4 (Schuler et al. 2015, Section 4). A process with this covariance is a Markov chain in its value and
-    its slope, so a path is sampled exactly by a recursion instead of by a Cholesky factor of all times.
+    and s = 1/4 (Schuler et al. 2015, doi 10.48550/arXiv.1406.7444, Sec. 4). A process with this covariance is a
+    Markov chain in its value and its slope, so a path is sampled exactly by a recursion instead of by a Cholesky
+    factor of all times.
     The interval [−1/2, 1/2] of the process spans ``support − 1`` pixels, from the first pixel's centre to the last
     one's. A path is first moved to its centre of mass, plus the shift, then splatted bilinearly; one that leaves its
     support or the grid is drawn anew, not clipped. A 3×3 Gaussian of σ = 0.3 px smooths the result (not the PSF of a
-    camera held still), and taps below 1e-4 of the light are set to zero.
+    camera held still), and taps below 1e-4 of the mass are set to zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> psfs = sample_gp_psfs(np.random.default_rng(0), 2, 17)
+    >>> psfs.shape, bool(np.allclose(psfs.sum(axis=(1, 2)), 1))
+    ((2, 17, 17), True)
     """
     support, size, shift = _prepare(count, support, size, shift)
     arrays = (to_device(a, device) for a in (draw_keys(rng, (count,)), support - 1, shift))
     return gp_psfs(*arrays, size, time_samples)
 
 
-def load_shake(path):
+def load_shake(path: str | Path) -> Shake:
     """Recorded hand shake from text files of a gyroscope's readings.
 
     Parameters
@@ -146,7 +166,17 @@ def load_shake(path):
     return Shake(np.concatenate(traces), np.cumsum([0, *map(len, traces)]))
 
 
-def sample_recorded_psfs(rng, shake, count, support, size=None, *, shift=None, time_samples=500, device="cpu"):
+def sample_recorded_psfs(
+    rng: np.random.Generator,
+    shake: Shake,
+    count: int,
+    support: npt.ArrayLike,
+    size: int | None = None,
+    *,
+    shift: npt.ArrayLike | None = None,
+    time_samples: int = 500,
+    device: str = "cpu",
+) -> Array:
     """PSFs of recorded hand shake, each of a random moment and exposure.
 
     Parameters
@@ -159,7 +189,7 @@ def sample_recorded_psfs(rng, shake, count, support, size=None, *, shift=None, t
 
     Returns
     -------
-    float32 array, ``(M, size, size)``
+    float32 array (M, size, size)
         As from `sample_gp_psfs`.
 
     Raises
@@ -169,15 +199,15 @@ def sample_recorded_psfs(rng, shake, count, support, size=None, *, shift=None, t
 
     Notes
     -----
-    The exposure is log-uniform between 1/30 s and 1/2 s, the place in the picture (which turns roll into
-    displacement) uniform over a field of view of ±0.4 focal lengths, the orientation of the camera (rotation and
+    The exposure is log-uniform between 1/30 s and 1/2 s, the position in the picture (which turns roll
+    into displacement) uniform over a field of view of ±0.4 focal lengths, the orientation of the camera (rotation and
     mirror image) random. The focal length in pixels is what makes the path reach ``(support − 1) / 2`` pixels from
     its centre of mass along one axis, or what still fits on the grid together with the shift.
     """
     support, size, shift = _prepare(count, support, size, shift)
     lengths = np.diff(shake.bounds)
     which = rng.choice(len(lengths), count, p=lengths / lengths.sum())
-    duration = np.exp(rng.uniform(*np.log(EXPOSURE), count)) * RATE
+    duration = np.exp(rng.uniform(np.log(EXPOSURE[0]), np.log(EXPOSURE[1]), count)) * RATE
     first = shake.bounds[which] + rng.random(count) * (lengths[which] - 1 - duration)
     field = rng.uniform(-FIELD, FIELD, (2, count))
     turn = rng.uniform(0, 2 * np.pi, count)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from deconvnet.backend import array_module, resolve_device, to_device
+from deconvnet.backend import Array, array_module, resolve_device, to_device
 from deconvnet.blur.camera import noise_coefficients, srgb_to_linear
 from deconvnet.blur.crops import CropCutter
-from deconvnet.blur.psf import sample_gp_psfs, sample_recorded_psfs
+from deconvnet.blur.photographs import Photographs
+from deconvnet.blur.psf import Shake, sample_gp_psfs, sample_recorded_psfs
 from deconvnet.kernels.synthesis.burst_synthesis import burst_synthesis
 from deconvnet.kernels.synthesis.counter_random import draw_keys
 
@@ -46,7 +48,7 @@ class BurstSettings:
     clip : bool
         Clip to [0, 1], frames and truth.
     exposure : pair of float
-        Factor on the light of a burst (drawn uniformly in its logarithm); above 1 highlights are clipped.
+        Factor on the brightness of a burst (drawn uniformly in its logarithm); above 1 highlights are clipped.
     exposed : float
         Share of the bursts that get such a factor.
     gain : float
@@ -96,7 +98,7 @@ class BurstSettings:
     scales: tuple[float, ...] = (1.0,)
 
     @classmethod
-    def plain(cls, psf_size=25, crop=129, noise=0.01):
+    def plain(cls, psf_size: int = 25, crop: int = 129, noise: float = 0.01) -> BurstSettings:
         """The papers' setting: blur of 17 and 7 px on the stored values plus Gaussian noise, nothing else.
 
         Parameters
@@ -111,13 +113,13 @@ class BurstSettings:
 
         Notes
         -----
-        Wieschollek et al. 2016, Section 4. Supports larger than `psf_size` are left out.
+        Wieschollek et al. 2016 (doi 10.48550/arXiv.1607.04433), Sec. 4. Supports larger than `psf_size` are left out.
         """
         supports = tuple(s for s in (17, 7) if s <= psf_size) or (psf_size,)
         return cls(psf_size=psf_size, crop=crop, supports=supports, noise=(noise, noise))
 
     @classmethod
-    def camera(cls, psf_size=25, crop=129):
+    def camera(cls, psf_size: int = 25, crop: int = 129) -> BurstSettings:
         """What cameras do: shake of every strength down to none, mild shake most often, and all that happens after it.
 
         Parameters
@@ -153,7 +155,7 @@ class BurstSettings:
         )
 
     @property
-    def margin(self):
+    def margin(self) -> int:
         """Pixels by which the sharp crop is larger than the frames."""
         return self.psf_size - 1 + (2 if self.rotation else 0)
 
@@ -163,11 +165,11 @@ class Bursts(NamedTuple):
 
     Attributes
     ----------
-    frames : float32 array, ``(B, N, crop, crop)``
+    frames : float32 array (B, N, crop, crop)
         Stored (sRGB) values, noisy; outside [0, 1] only without clipping.
-    sharp : float32 array, ``(B, crop, crop)``
-        The truth at the same place: exposed and clipped like the frames, without blur, noise or gain.
-    psfs : float32 array, ``(B, N, psf_size, psf_size)``
+    sharp : float32 array (B, crop, crop)
+        The truth at the same position: exposed and clipped like the frames, without blur, noise or gain.
+    psfs : float32 array (B, N, psf_size, psf_size)
         What each frame was convolved with, registration shift included; centre at ``psf_size // 2``.
     """
 
@@ -181,7 +183,7 @@ class BurstSynthesizer:
 
     Parameters
     ----------
-    photographs : Photographs, or sequence of uint8 array ``(H, W)``
+    photographs : Photographs, or sequence of uint8 array (H, W)
         Luminance; see `deconvnet.blur.photographs.load_photographs`. Those smaller than a crop are not used.
     settings : BurstSettings
     shake : Shake, optional
@@ -201,18 +203,20 @@ class BurstSynthesizer:
         If a scale is not 1/k.
     """
 
-    def __init__(self, photographs, settings, shake=None):
+    def __init__(
+        self, photographs: Photographs | Sequence[np.ndarray], settings: BurstSettings, shake: Shake | None = None
+    ) -> None:
         self.settings = settings
         self.side = settings.crop + settings.margin
         self._shake = shake
-        images = list(getattr(photographs, "images", photographs))
+        images = list(photographs.images if isinstance(photographs, Photographs) else photographs)
         if any(image.dtype != np.uint8 or image.ndim != 2 for image in images):
             raise ValueError("photographs must be uint8 luminance images (H, W)")
         levels = np.arange(256, dtype=np.float32) / 255
         table = srgb_to_linear(levels.astype(np.float64)).astype(np.float32) if settings.linear else levels
         self._cutter = CropCutter(images, settings.scales, self.side, table)
 
-    def crops(self, rng, batch, *, device="cpu"):
+    def crops(self, rng: np.random.Generator, batch: int, *, device: str = "cpu") -> Array:
         """Random sharp crops that have something to see in them.
 
         Parameters
@@ -225,12 +229,14 @@ class BurstSynthesizer:
 
         Returns
         -------
-        float32 array, ``(B, side, side)``
+        float32 array (B, side, side)
             In [0, 1]; linear light if the settings say so. See `deconvnet.blur.crops.CropCutter`.
         """
         return self._cutter.cut(rng, batch, device=device)
 
-    def psfs(self, rng, batch, frames, *, device="cpu"):
+    def psfs(
+        self, rng: np.random.Generator, batch: int, frames: int, *, device: str = "cpu"
+    ) -> tuple[Array, np.ndarray]:
         """PSFs of a batch of bursts.
 
         Parameters
@@ -243,8 +249,8 @@ class BurstSynthesizer:
 
         Returns
         -------
-        psfs : float32 array, ``(B, N, psf_size, psf_size)``
-        sharp : bool array, ``(B,)``
+        psfs : float32 array (B, N, psf_size, psf_size)
+        sharp : bool array (B,)
             Which bursts have no shake at all.
         """
         s = self.settings
@@ -262,19 +268,29 @@ class BurstSynthesizer:
         parts = []
         for chosen, sample in ((~recorded, sample_gp_psfs), (recorded, self._sample_recorded)):
             if chosen.any():
-                place = np.flatnonzero(chosen)
-                shifts = flat_shift[place]
-                found = sample(rng, len(place), flat_support[place], s.psf_size, shift=shifts, device=device)
-                parts.append((to_device(place, device), found))
+                index = np.flatnonzero(chosen)
+                shifts = flat_shift[index]
+                found = sample(rng, len(index), flat_support[index], s.psf_size, shift=shifts, device=device)
+                parts.append((to_device(index, device), found))
         psfs = array_module(parts[0][1]).empty((batch * frames, s.psf_size, s.psf_size), dtype=np.float32)
-        for place, found in parts:
-            psfs[place] = found
+        for index, found in parts:
+            psfs[index] = found
         return psfs.reshape(batch, frames, s.psf_size, s.psf_size), sharp
 
-    def _sample_recorded(self, rng, count, support, size, *, shift, device):
+    def _sample_recorded(
+        self,
+        rng: np.random.Generator,
+        count: int,
+        support: np.ndarray,
+        size: int,
+        *,
+        shift: np.ndarray,
+        device: str,
+    ) -> Array:
+        assert self._shake is not None  # else no burst is chosen for it
         return sample_recorded_psfs(rng, self._shake, count, support, size, shift=shift, device=device)
 
-    def batch(self, rng, batch, frames, *, device="cpu"):
+    def batch(self, rng: np.random.Generator, batch: int, frames: int, *, device: str = "cpu") -> Bursts:
         """A batch of bursts.
 
         Parameters
@@ -303,7 +319,7 @@ class BurstSynthesizer:
         psfs, sharp_burst = self.psfs(rng, batch, frames, device=device)
         keys = draw_keys(rng, (batch, frames))
 
-        exposure = np.exp(rng.uniform(*np.log(s.exposure), batch))
+        exposure = np.exp(rng.uniform(np.log(s.exposure[0]), np.log(s.exposure[1]), batch))
         exposure = np.where(rng.random(batch) < s.exposed, exposure, 1)
         crops *= to_device(exposure[:, None, None].astype(np.float32), device)
         gain = 1 + rng.uniform(-s.gain, s.gain, (batch, frames))
@@ -315,7 +331,7 @@ class BurstSynthesizer:
         offset = rng.integers(0, 8, (batch, frames, 2))
         grain = rng.uniform(*s.grain, batch)
 
-        def per_frame(values):
+        def per_frame(values: np.ndarray) -> Array:
             return to_device(np.repeat(values[:, None], frames, axis=1), device)
 
         rotated = to_device(angle, device) if s.rotation else None

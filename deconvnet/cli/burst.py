@@ -111,8 +111,7 @@ def _burst(options: argparse.Namespace) -> None:
 
     from deconvnet.restore.burst.deblur import deblur_burst
 
-    wants_psfs = options.psf_out is not None
-    folder = _psf_folder(options.psf_out) if wants_psfs else None
+    folder = _psf_folder(options.psf_out) if options.psf_out is not None else None
     progress = not options.quiet
     if progress:
         from tqdm import tqdm
@@ -131,11 +130,11 @@ def _burst(options: argparse.Namespace) -> None:
         refine=options.refine,
         device=device,
         progress=progress,
-        return_psfs=wants_psfs,
+        return_psfs=folder is not None,
     )
-    picture, psfs = result if wants_psfs else (result, None)
+    picture, psfs = (result, None) if folder is None else result
     write_image(output, picture, options.bits)
-    if wants_psfs:
+    if folder is not None and psfs is not None:
         from deconvnet.inspect.psf_picture import draw_psfs
 
         for index in range(psfs.shape[2]):

@@ -14,19 +14,24 @@ __all__ = ["find_model", "shipped_models"]
 HERE = Path(__file__).parent
 
 
-def shipped_models():
+def shipped_models() -> dict[str, str]:
     """Names of the networks that ship, ``{name: first line of the card}``."""
     cards = {path.stem: path.with_suffix(".md") for path in sorted(HERE.glob("*.safetensors"))}
     return {name: card.read_text(encoding="utf-8").splitlines()[0].lstrip("# ") for name, card in cards.items()}
 
 
-def find_model(name_or_path):
+def find_model(name_or_path: str | Path) -> Path:
     """Path of a shipped network's weights by its name, or of a file.
 
     Parameters
     ----------
     name_or_path : str or path-like
         A name out of `shipped_models`, or the path of a ``model.safetensors``.
+
+    Returns
+    -------
+    Path
+        Of an existing file.
 
     Raises
     ------
