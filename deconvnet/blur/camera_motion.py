@@ -37,7 +37,7 @@ class MotionBasis:
     -----
     Pose (angle a, translation t) moves the patch centred at c by ``R(a) c − c + t``, so that column (a, t) of B(r) is
     a point there, spread bilinearly over its four pixels; mass that leaves the support is lost. This is the basis of
-    Hirsch et al. 2011 (doi 10.1109/ICCV.2011.6126276) that Schuler et al. 2015 (doi 10.48550/arXiv.1406.7444),
+    Hirsch et al. 2011 (doi:10.1109/ICCV.2011.6126276) that Schuler et al. 2015 (doi:10.1109/TPAMI.2015.2481418),
     Sec. 5.3, use.
     """
 

@@ -14,7 +14,7 @@ from deconvnet.kernels.synthesis.crops import copy_crop_numba, cut_crops, gradie
 __all__ = ["CropCutter"]
 
 #: A crop is refused when fewer than this share of its pixels have a step of `GRADIENT_STEP` (Schuler et al. 2015,
-#: doi 10.48550/arXiv.1406.7444).
+#: doi:10.1109/TPAMI.2015.2481418).
 GRADIENT_SHARE = 0.06
 GRADIENT_STEP = 0.05
 #: Refusals after which the best crop so far is taken.

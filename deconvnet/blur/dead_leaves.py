@@ -37,7 +37,7 @@ def dead_leaves(rng: np.random.Generator, size: int) -> np.ndarray:
     -----
     Ellipses, rectangles and regular polygons at random positions, the number of radius r falling as r⁻³ between 4
     pixels and a third of the picture: that makes the statistics independent of scale, as natural images' are (Lee,
-    Mumford and Huang 2001, doi 10.1023/A:1011109015675). Every leaf has a random grey, a slope across it, and in two
+    Mumford and Huang 2001, doi:10.1023/A:1011109015675). Every leaf has a random grey, a slope across it, and in two
     of five cases a grating as texture.
     """
     if size < 8:

@@ -103,7 +103,7 @@ class FilterFlow:
 
     Notes
     -----
-    Hirsch et al. 2010 (doi 10.1109/CVPR.2010.5540158): mask first, then convolve. Everything beyond the margins
+    Hirsch et al. 2010 (doi:10.1109/CVPR.2010.5540158): mask first, then convolve. Everything beyond the margins
     counts as zero. Each patch is convolved by FFT, so that n pixels cost n log n. Rows of patches go through together.
     """
 
