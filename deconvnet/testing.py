@@ -115,9 +115,8 @@ def gradcheck(
     Examples
     --------
     >>> import numpy as np
-    >>> from deconvnet.layers.quotient import Quotient
-    >>> x, y = np.random.default_rng(0).standard_normal((2, 1, 3, 8, 8))
-    >>> gradcheck(Quotient(0.1, learned=True, dtype=np.float64), x, y) < 1e-6
+    >>> from deconvnet.layers.tanh import Tanh
+    >>> gradcheck(Tanh(), np.linspace(-1, 1, 5)) < 1e-6
     True
     """
     rng = np.random.default_rng(0) if rng is None else rng

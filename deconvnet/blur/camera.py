@@ -35,7 +35,7 @@ def srgb_to_linear(image: Array) -> Array:
     --------
     >>> import numpy as np
     >>> srgb_to_linear(np.array([0.0, 0.5, 1.0])).round(4)
-    array([0.    , 0.214 , 1.    ])
+    array([0.   , 0.214, 1.   ])
     """
     return srgb_to_linear_reference(image).astype(image.dtype, copy=False)
 
