@@ -1,6 +1,7 @@
-"""Frequency bands of 65×65 patches: what the filter network sees of a frame (Wieschollek et al. 2016, Sec. 3.1 a).
+"""Frequency bands of 65×65 patches: what the filter network sees of a frame.
 
-Four groups of DFT coefficients at three resolutions, as in Chakrabarti 2016; with ``|z| = max(|z_y|, |z_x|)``:
+Four groups of DFT coefficients at three resolutions (Wieschollek et al. 2016, Sec. 3.1 a,
+doi:10.1007/978-3-319-54190-7_3, after Chakrabarti 2016, arXiv:1603.04771); with ``|z| = max(|z_y|, |z_x|)``:
 
 ====  ==============  ==================  =====
 band  centred window  coefficients        reals
@@ -22,8 +23,9 @@ noise of variance v in each band.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from deconvnet.backend import array_module
+from deconvnet.backend import Array, array_module
 from deconvnet.errors import DeconvnetError
 from deconvnet.kernels.burst.band_transform import (
     BAND_SIZES,
@@ -53,7 +55,7 @@ __all__ = [
 ]
 
 
-def bands(patches):
+def bands(patches: Array) -> Array:
     """The four bands of each patch.
 
     Parameters
@@ -63,13 +65,23 @@ def bands(patches):
 
     Returns
     -------
-    array (..., 705)
+    real array (..., 705)
         Layout in the module's docstring.
 
     Raises
     ------
     DeconvnetError
         If the patches are not 65×65.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> patch = np.full((65, 65), 0.5)
+    >>> bool(bands(patch).any())  # grey has none
+    False
+    >>> rows = bands(patch + 0.1 * np.cos(2 * np.pi * 3 * np.arange(65) / 65))  # three cycles across
+    >>> rows.shape, [name for name, band in BAND_SLICES.items() if abs(rows[band]).max() > 1]
+    ((705,), ['b4'])
     """
     if patches.shape[-2:] != (PATCH, PATCH):
         raise DeconvnetError(
@@ -79,8 +91,8 @@ def bands(patches):
     return band_transform(flat).reshape(*patches.shape[:-2], TOTAL)
 
 
-def bands_backward(dbands):
-    """Gradient (..., 65, 65) of the patches: the adjoint of the linear part of `bands`."""
+def bands_backward(dbands: Array) -> Array:
+    """Adjoint of the linear part of `bands`: gradient (..., 65, 65) of the patches from ``dbands (..., 705)``."""
     xp = array_module(dbands)
     rows = dbands.reshape(-1, TOTAL)
     dpatches = xp.zeros((rows.shape[0], PATCH, PATCH), dtype=dbands.dtype)
@@ -98,7 +110,7 @@ def bands_backward(dbands):
     return dpatches.reshape(*dbands.shape[:-1], PATCH, PATCH)
 
 
-def fit_whitening(samples, epsilon=1e-4):
+def fit_whitening(samples: Array, epsilon: float = 1e-4) -> Array:
     """Linear map that whitens a band: eigenvectors of its covariance over the root of their eigenvalues.
 
     Parameters
@@ -111,13 +123,22 @@ def fit_whitening(samples, epsilon=1e-4):
 
     Returns
     -------
-    array (K, K)
+    real array (K, K)
         ``samples @ matrix`` has almost unit covariance. The mean is not subtracted: the map is linear.
 
     Raises
     ------
     DeconvnetError
         If there are too few samples for the covariance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> samples = np.random.default_rng(0).standard_normal((1000, 2)) * [1, 10]
+    >>> white = samples @ fit_whitening(samples, epsilon=0)
+    >>> np.cov(white.T, bias=True).round(6)
+    array([[ 1., -0.],
+           [-0.,  1.]])
     """
     xp = array_module(samples)
     count, size = samples.shape
@@ -139,30 +160,30 @@ class WhitenedBands(Layer):
 
     Notes
     -----
-    Chakrabarti 2016 whitens the same way; without it a band's values span orders of magnitude (natural spectra fall off
-    as 1/f) and training is hard.
+    Chakrabarti 2016 (arXiv:1603.04771) whitens the same way; without it a band's values span orders of magnitude
+    (natural spectra fall off as 1/f) and training is hard.
     """
 
     buffer_names = tuple(f"whitening_{name}" for name in BAND_SIZES)
 
-    def __init__(self, *, dtype=np.float32):
+    def __init__(self, *, dtype: DTypeLike = np.float32) -> None:
         for name, size in BAND_SIZES.items():
             setattr(self, f"whitening_{name}", np.eye(size, dtype=dtype))
 
-    def fit(self, patches, epsilon=1e-4):
+    def fit(self, patches: Array, epsilon: float = 1e-4) -> None:
         """Fit the whitening maps to training patches (..., 65, 65), at least 416 of them, and keep them."""
         rows = bands(patches).reshape(-1, TOTAL)
         for name, band in BAND_SLICES.items():
             setattr(self, f"whitening_{name}", fit_whitening(rows[:, band], epsilon))
 
-    def forward(self, patches, *, train=False):
+    def forward(self, patches: Array, *, train: bool = False) -> tuple[Array, None]:
         """Whitened bands (..., 705) of patches (..., 65, 65); the map is linear and keeps nothing."""
         rows = bands(patches).reshape(-1, TOTAL)
         for name, band in BAND_SLICES.items():
             rows[:, band] = rows[:, band] @ getattr(self, f"whitening_{name}")
         return rows.reshape(*patches.shape[:-2], TOTAL), None
 
-    def backward(self, dout, cache=None):
+    def backward(self, dout: Array, cache: None = None) -> Array:
         """Gradient (..., 65, 65) of the patches."""
         drows = array_module(dout).empty_like(dout.reshape(-1, TOTAL))
         for name, band in BAND_SLICES.items():

@@ -7,11 +7,16 @@ the pure pair ``f`` / ``f_backward`` above it. The state of a *call* lives in th
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
 
-from deconvnet.backend import array_module, to_device
+from numpy.typing import DTypeLike
+
+from deconvnet.backend import Array, array_module, to_device
 
 __all__ = ["Layer", "Parameter"]
+
+_L = TypeVar("_L", bound="Layer")
 
 
 class Parameter:
@@ -25,16 +30,19 @@ class Parameter:
     Attributes
     ----------
     value, grad : array
-        Same shape, dtype and device. ``backward`` *adds* into ``grad``.
+        Same shape, dtype and device. `Layer.backward` *adds* into ``grad``.
     """
 
     __slots__ = ("grad", "value")
 
-    def __init__(self, value):
+    value: Array
+    grad: Array
+
+    def __init__(self, value: Array) -> None:
         self.value = array_module(value).asarray(value)
         self.grad = array_module(value).zeros_like(self.value)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Parameter(shape={self.value.shape}, dtype={self.value.dtype})"
 
 
@@ -65,15 +73,13 @@ class Layer:
         """
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
-    def backward(self, doutput: Any, cache: Any, **options: Any) -> Any:
+    def backward(self, *gradient_and_cache: Any, **options: Any) -> Any:
         """Gradients of the inputs; those of the parameters are *added* into `Parameter.grad`.
 
         Parameters
         ----------
-        doutput : array
-            Gradient of the output.
-        cache : object
-            What `forward` returned, with ``train=True``.
+        *gradient_and_cache : array, object
+            Gradient of the output, and what `forward` returned with ``train=True``.
         **options
             Those of the layer: which gradients are wanted, for instance.
 
@@ -84,7 +90,7 @@ class Layer:
         """
         raise NotImplementedError(f"{type(self).__name__} has no gradient")
 
-    def _children(self):
+    def _children(self) -> Iterator[tuple[str, Parameter | Layer]]:
         for name, value in vars(self).items():
             if isinstance(value, (Parameter, Layer)):
                 yield name, value
@@ -93,9 +99,9 @@ class Layer:
                     if isinstance(item, (Parameter, Layer)):
                         yield f"{name}.{i}", item
 
-    def parameters(self):
+    def parameters(self) -> dict[str, Parameter]:
         """Learned parameters of this layer and those inside it: ``{dotted name: Parameter}``."""
-        found = {}
+        found: dict[str, Parameter] = {}
         for name, child in self._children():
             if isinstance(child, Parameter):
                 found[name] = child
@@ -103,7 +109,7 @@ class Layer:
                 found.update({f"{name}.{inner}": p for inner, p in child.parameters().items()})
         return found
 
-    def _buffers(self):
+    def _buffers(self) -> Iterator[tuple[str, Layer, str]]:
         """``(dotted name, owner, attribute)`` of every fixed array saved with the weights."""
         for name in self.buffer_names:
             yield name, self, name
@@ -112,13 +118,13 @@ class Layer:
                 for name, owner, attribute in child._buffers():
                     yield f"{prefix}.{name}", owner, attribute
 
-    def state(self):
+    def state(self) -> dict[str, Array]:
         """Every array that a file must hold to rebuild the layer: ``{dotted name: array}``."""
         arrays = {name: p.value for name, p in self.parameters().items()}
         arrays.update({name: getattr(owner, attribute) for name, owner, attribute in self._buffers()})
         return arrays
 
-    def load_state(self, arrays):
+    def load_state(self, arrays: Mapping[str, Array]) -> None:
         """Take over the arrays of `state`, keeping this layer's dtype and device.
 
         Raises
@@ -141,12 +147,12 @@ class Layer:
             else:
                 parameters[name].value[...] = new
 
-    def zero_grad(self):
+    def zero_grad(self) -> None:
         """Set every gradient to zero."""
         for p in self.parameters().values():
             p.grad[...] = 0
 
-    def astype(self, dtype):
+    def astype(self: _L, dtype: DTypeLike) -> _L:
         """Convert parameters, gradients and buffers in place; returns the layer."""
         for p in self.parameters().values():
             p.value, p.grad = p.value.astype(dtype), p.grad.astype(dtype)
@@ -154,7 +160,7 @@ class Layer:
             setattr(owner, attribute, getattr(owner, attribute).astype(dtype))
         return self
 
-    def to(self, device):
+    def to(self: _L, device: str) -> _L:
         """Move parameters, gradients and buffers to ``"cpu"`` or ``"cuda"`` in place; returns the layer."""
         for p in self.parameters().values():
             p.value, p.grad = to_device(p.value, device), to_device(p.grad, device)

@@ -1,4 +1,5 @@
-"""Per-coefficient networks across a burst (Wieschollek et al. 2016, Sec. 3.1 a): frames exchange what they know.
+"""Per-coefficient networks across a burst (Wieschollek et al. 2016, Sec. 3.1 a,
+doi:10.1007/978-3-319-54190-7_3): frames exchange what they know.
 
 The N values that the frames have at one coefficient form a vector; a small dense network maps it to N new values, with
 the same weights at every coefficient: 1×1 convolutions whose channels are the frames. The values are real: the real
@@ -8,8 +9,9 @@ and the imaginary part of a DFT coefficient count as two coefficients that are t
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from deconvnet.backend import array_module
+from deconvnet.backend import Array, array_module
 from deconvnet.errors import DeconvnetError
 from deconvnet.kernels.burst.coefficient_net import coefficient_net
 from deconvnet.layers.base import Layer, Parameter
@@ -19,7 +21,7 @@ from deconvnet.layers.relu import relu, relu_backward
 __all__ = ["CoefficientNet", "frame_pools", "frame_pools_backward"]
 
 
-def frame_pools(x):
+def frame_pools(x: Array) -> Array:
     """What one frame may know of a burst without an order of the frames: its own value, their mean, their maximum.
 
     Parameters
@@ -29,13 +31,19 @@ def frame_pools(x):
 
     Returns
     -------
-    array (B, N, K, 3)
+    real array (B, N, K, 3)
         ``[x_i, mean_j x_j, max_j x_j]`` on the last axis.
 
     Notes
     -----
     Backward: the mean spreads its gradient evenly over the frames, the maximum hands its own to the frame that attains
     it, in equal shares where several do.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> frame_pools(np.array([[[1.0], [5.0]]])).tolist()
+    [[[[1.0, 3.0, 5.0]], [[5.0, 3.0, 5.0]]]]
     """
     xp = array_module(x)
     features = xp.empty((*x.shape, 3), dtype=x.dtype)
@@ -45,7 +53,7 @@ def frame_pools(x):
     return features
 
 
-def frame_pools_backward(dfeatures, x):
+def frame_pools_backward(dfeatures: Array, x: Array) -> Array:
     """Gradient (B, N, K) of the input of `frame_pools`."""
     dpools = dfeatures[..., 1:].sum(axis=1, keepdims=True)  # (B, 1, K, 2)
     largest = (x == x.max(axis=1, keepdims=True)).astype(x.dtype)
@@ -74,15 +82,23 @@ class CoefficientNet(Layer):
     Notes
     -----
     The last layer has no bias: the hidden units have theirs, and as logits of a softmax over the frames (see
-    `fba.LearnableFBA`) a value common to all frames would change nothing.
+    `deconvnet.layers.fba.LearnableFBA`) a value common to all frames would change nothing.
     """
 
-    def __init__(self, frames, hidden, rng, *, residual=True, dtype=np.float32):
+    def __init__(
+        self,
+        frames: int | None,
+        hidden: int,
+        rng: np.random.Generator,
+        *,
+        residual: bool = True,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
         self.frames, self.residual = frames, residual
         self.first = Dense(3 if frames is None else frames, hidden, rng, dtype=dtype)
         self.last = Parameter(np.zeros((hidden, 1 if frames is None else frames), dtype=dtype))
 
-    def forward(self, x, *, train=False):
+    def forward(self, x: Array, *, train: bool = False) -> tuple[Array, tuple | None]:
         """New values (B, N, K) from the values ``x`` (B, N, K) of N frames at K coefficients.
 
         Raises
@@ -104,7 +120,7 @@ class CoefficientNet(Layer):
             out = x + out
         return out, ((x, features, hidden) if train else None)
 
-    def backward(self, dout, cache, *, need_dx=True):
+    def backward(self, dout: Array, cache: tuple, *, need_dx: bool = True) -> Array:
         """Gradient (B, N, K) of the input; None unless needed."""
         x, features, hidden = cache
         dlast = dout if self.frames is None else dout.swapaxes(1, 2)

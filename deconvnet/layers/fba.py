@@ -1,6 +1,7 @@
 """Fourier burst accumulation on patches: at each frequency a weighted mean that favours the sharpest frames.
 
-Vanilla (Delbracio & Sapiro 2015; Wieschollek et al. 2016, Eqs. 4 and 5) and with learned weights (their Eq. 6).
+Vanilla (Delbracio & Sapiro 2015, doi:10.1109/TIP.2015.2442914; Wieschollek et al. 2016, Eqs. 4 and 5,
+doi:10.1007/978-3-319-54190-7_3) and with learned weights (their Eq. 6).
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 import functools
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from deconvnet.backend import array_module, irfft2, irfft2_backward, rfft2, rfft2_backward
+from deconvnet.backend import Array, array_module, irfft2, irfft2_backward, rfft2, rfft2_backward
 from deconvnet.layers.base import Layer, Parameter
 from deconvnet.layers.coefficient import CoefficientNet
 
@@ -29,7 +31,7 @@ __all__ = [
 FLOOR = 1e-6
 
 
-def periodic_gaussian(size, sigma):
+def periodic_gaussian(size: int, sigma: float) -> np.ndarray:
     """Gaussian on a circle of frequencies, by which magnitudes are smoothed.
 
     Parameters
@@ -43,6 +45,11 @@ def periodic_gaussian(size, sigma):
     -------
     float64 array (size,)
         Of sum 1, its middle at index 0.
+
+    Examples
+    --------
+    >>> periodic_gaussian(5, 1.0).round(3).tolist()
+    [0.403, 0.244, 0.054, 0.054, 0.244]
     """
     bins = np.arange(size)
     profile = np.exp(-0.5 * (np.minimum(bins, size - bins) / sigma) ** 2)
@@ -50,13 +57,13 @@ def periodic_gaussian(size, sigma):
 
 
 @functools.cache
-def _smoothing_matrix(size, sigma, dtype):
+def _smoothing_matrix(size: int, sigma: float, dtype: DTypeLike) -> np.ndarray:
     """Circulant matrix (size, size) of the periodic convolution with `periodic_gaussian`."""
     bins = np.arange(size)
     return periodic_gaussian(size, sigma)[(bins[:, None] - bins) % size].astype(dtype)
 
 
-def _smooth(magnitude, width, sigma):
+def _smooth(magnitude: Array, width: int, sigma: float) -> Array:
     """Gaussian smoothing of a half spectrum of magnitudes, which are even, over the full periodic spectrum."""
     xp = array_module(magnitude)
     height, half = magnitude.shape[-2:]
@@ -69,7 +76,7 @@ def _smooth(magnitude, width, sigma):
     return xp.matmul(rows, xp.matmul(full, columns[:, :half]))
 
 
-def _smooth_backward(dsmooth, width, sigma):
+def _smooth_backward(dsmooth: Array, width: int, sigma: float) -> Array:
     """Adjoint of `_smooth`: the smoothing is symmetric, and the mirrored half folds back."""
     xp = array_module(dsmooth)
     height, half = dsmooth.shape[-2:]
@@ -82,7 +89,7 @@ def _smooth_backward(dsmooth, width, sigma):
     return dmagnitude
 
 
-def log_magnitude(frames_hat, width, sigma=0.0):
+def log_magnitude(frames_hat: Array, width: int, sigma: float = 0.0) -> tuple[Array, tuple]:
     """``log( G_σ √(|α̂|² + FLOOR²) )``: the logarithm of the, optionally smoothed, magnitudes.
 
     Parameters
@@ -93,7 +100,7 @@ def log_magnitude(frames_hat, width, sigma=0.0):
         Width W of the images.
     sigma : float
         Standard deviation of the Gaussian, in frequency bins; 0 smooths nothing. Delbracio & Sapiro use
-        min(H, W)/50 for whole pictures. The spectrum is taken as periodic.
+        min(H, W)/50 for whole pictures. The borders of the spectrum are periodic.
 
     Returns
     -------
@@ -102,15 +109,15 @@ def log_magnitude(frames_hat, width, sigma=0.0):
 
     Notes
     -----
-    The floor keeps log|0| and its gradient finite. Backward: ``dα̂ = dm · α̂ / m`` with m the floored
-    magnitude and ``dm`` the smoothed back ``dlogs / G m``.
+    The floor keeps log|0| and its gradient finite. Backward: ``dα̂ = dm · α̂ / m`` with m the floored magnitude and
+    ``dm`` the adjoint smoothing of ``dlogs / G m``.
     """
     magnitude = array_module(frames_hat).sqrt(frames_hat.real**2 + frames_hat.imag**2 + FLOOR**2)
     smooth = _smooth(magnitude, width, sigma) if sigma > 0 else magnitude
     return array_module(smooth).log(smooth), (frames_hat, magnitude, smooth, width, sigma)
 
 
-def log_magnitude_backward(dlogs, cache):
+def log_magnitude_backward(dlogs: Array, cache: tuple) -> Array:
     """Gradient of the spectra of `log_magnitude`, ``∂L/∂Re + i ∂L/∂Im``."""
     frames_hat, magnitude, smooth, width, sigma = cache
     dmagnitude = dlogs / smooth
@@ -119,7 +126,7 @@ def log_magnitude_backward(dlogs, cache):
     return frames_hat * (dmagnitude / magnitude)
 
 
-def accumulate(frames_hat, logits, width):
+def accumulate(frames_hat: Array, logits: Array, width: int) -> tuple[Array, tuple]:
     """``u = F⁻¹[ Σ_i w_i α̂_i ]`` with w the softmax of the logits over the frames.
 
     Parameters
@@ -145,7 +152,7 @@ def accumulate(frames_hat, logits, width):
     return image, (frames_hat, weights)
 
 
-def accumulate_backward(dimage, cache):
+def accumulate_backward(dimage: Array, cache: tuple) -> tuple[Array, Array]:
     """Gradients ``(dframes_hat, dlogits)`` of `accumulate`."""
     frames_hat, weights = cache
     dsum = irfft2_backward(dimage)[:, None]
@@ -154,7 +161,7 @@ def accumulate_backward(dimage, cache):
     return weights * dsum, dlogits
 
 
-def fba(frames, p=11.0, *, sigma=0.0):
+def fba(frames: Array, p: float | Array = 11.0, *, sigma: float = 0.0) -> tuple[Array, tuple]:
     """Fourier burst accumulation of patches: ``u = F⁻¹[ Σ_i w_i α̂_i ]``, ``w_i = |α̂_i|^p / Σ_j |α̂_j|^p``.
 
     Parameters
@@ -174,8 +181,17 @@ def fba(frames, p=11.0, *, sigma=0.0):
 
     Notes
     -----
-    Computed as a softmax over the frames of ``p · log|α̂_i|``: the power itself overflows float32.
-    Delbracio & Sapiro 2015, Eqs. (5) and (6), who use p = 11.
+    Computed as a softmax over the frames of ``p · log|α̂_i|``: the power itself overflows float32. Borders are periodic.
+    Delbracio & Sapiro 2015, Eqs. (5) and (6), doi:10.1109/TIP.2015.2442914, who use p = 11.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sharp = np.random.default_rng(0).random((8, 8))
+    >>> frames = np.stack([np.full((8, 8), sharp.mean()), sharp])[None]  # a frame that is blurred away, and a sharp one
+    >>> image, _ = fba(frames)
+    >>> bool(abs(image[0] - sharp).max() < 1e-6)
+    True
     """
     width = frames.shape[-1]
     frames_hat = rfft2(frames)
@@ -184,7 +200,7 @@ def fba(frames, p=11.0, *, sigma=0.0):
     return image, (p, logs, logs_cache, cache, frames.shape[-2:])
 
 
-def fba_backward(dimage, cache):
+def fba_backward(dimage: Array, cache: tuple) -> tuple[Array, Array]:
     """Gradients ``(dframes (B, N, H, W), dp ())`` of `fba`."""
     p, logs, logs_cache, accumulated, shape = cache
     dframes_hat, dlogits = accumulate_backward(dimage, accumulated)
@@ -209,14 +225,22 @@ class LearnableFBA(Layer):
     Notes
     -----
     h_φ is two 1×1 convolutions across the frames of the log magnitudes at each frequency (Wieschollek et al. 2016,
-    Eq. 6). Its output layer starts at zero, so the layer starts exactly as `fba`.
+    Eq. 6, doi:10.1007/978-3-319-54190-7_3). Its output layer starts at zero, so the layer starts exactly as `fba`.
     """
 
-    def __init__(self, frames, hidden, rng, *, p=11.0, dtype=np.float32):
+    def __init__(
+        self,
+        frames: int | None,
+        hidden: int,
+        rng: np.random.Generator,
+        *,
+        p: float = 11.0,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
         self.p = Parameter(np.full(1, p, dtype=dtype))
         self.correction = CoefficientNet(frames, hidden, rng, residual=False, dtype=dtype)
 
-    def forward(self, frames, *, train=False, sigma=0.0):
+    def forward(self, frames: Array, *, train: bool = False, sigma: float = 0.0) -> tuple[Array, tuple | None]:
         """Image (B, H, W) of the frames (B, N, H, W); ``sigma`` smooths the magnitudes, as in `log_magnitude`."""
         batch, count, height, width = frames.shape
         frames_hat = rfft2(frames)
@@ -225,7 +249,7 @@ class LearnableFBA(Layer):
         image, accumulated = accumulate(frames_hat, self.p.value * logs + h.reshape(logs.shape), width)
         return image, ((logs, logs_cache, h_cache, accumulated, (height, width)) if train else None)
 
-    def backward(self, dimage, cache):
+    def backward(self, dimage: Array, cache: tuple) -> Array:
         """Gradient (B, N, H, W) of the frames."""
         logs, logs_cache, h_cache, accumulated, shape = cache
         dframes_hat, dlogits = accumulate_backward(dimage, accumulated)

@@ -5,29 +5,52 @@ A loss ends the forward pass and starts the backward pass, so the pair is one fu
 
 from __future__ import annotations
 
-from deconvnet.backend import array_module
+from deconvnet.backend import Array, array_module
 
 __all__ = ["clipped_squared_error", "log_squared_error", "relative_psf_error", "squared_error"]
 
 
-def squared_error(prediction, truth):
+def squared_error(prediction: Array, truth: Array) -> tuple[Array, Array]:
     """Mean squared error ``mean (prediction − truth)²`` and its gradient.
 
     Parameters
     ----------
-    prediction, truth : array (B, ...)
+    prediction, truth : real array (B, ...)
 
     Returns
     -------
-    loss : float array ()
-    dprediction : array, shape of ``prediction``
+    loss : real array ()
+    dprediction : real array (B, ...)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> loss, gradient = squared_error(np.array([[1.0, 3.0]]), np.array([[1.0, 1.0]]))
+    >>> float(loss), gradient.tolist()
+    (2.0, [[0.0, 2.0]])
     """
     residual = prediction - truth
     return (residual * residual).mean(), residual * (2 / residual.size)
 
 
-def clipped_squared_error(prediction, truth, bound=1.0):
-    """`squared_error` of residuals clipped to ±bound (Chakrabarti 2016): outliers have no gradient."""
+def clipped_squared_error(prediction: Array, truth: Array, bound: float = 1.0) -> tuple[Array, Array]:
+    """`squared_error` of residuals clipped to ±bound: outliers have no gradient.
+
+    Parameters
+    ----------
+    prediction, truth : real array (B, ...)
+    bound : float
+        In the unit of the prediction.
+
+    Returns
+    -------
+    loss : real array ()
+    dprediction : real array (B, ...)
+
+    Notes
+    -----
+    The loss of Chakrabarti 2016, "A neural approach to blind motion deblurring", arXiv:1603.04771.
+    """
     xp = array_module(prediction)
     residual = prediction - truth
     clipped = xp.clip(residual, -bound, bound)
@@ -35,19 +58,19 @@ def clipped_squared_error(prediction, truth, bound=1.0):
     return (clipped * clipped).mean(), clipped * inside * (2 / residual.size)
 
 
-def log_squared_error(prediction, truth, floor=3e-5):
+def log_squared_error(prediction: Array, truth: Array, floor: float = 3e-5) -> tuple[Array, Array]:
     """Mean over examples of ``½ log(MSE + floor)``: patches count by ratio, as they do in PSNR.
 
     Parameters
     ----------
-    prediction, truth : array (B, ...)
+    prediction, truth : real array (B, ...)
     floor : float
         Error below which an example hardly matters any more; 3e-5 is 45 dB.
 
     Returns
     -------
-    loss : float array ()
-    dprediction : array, shape of ``prediction``
+    loss : real array ()
+    dprediction : real array (B, ...)
 
     Notes
     -----
@@ -62,17 +85,30 @@ def log_squared_error(prediction, truth, floor=3e-5):
     return loss, residual / (error * (per_example * residual.shape[0]))
 
 
-def relative_psf_error(psf, truth):
-    """Mean of ``‖psf − truth‖² / ‖truth‖²`` over the PSFs and its gradient (Schuler et al. 2015, L2 on the PSF).
+def relative_psf_error(psf: Array, truth: Array) -> tuple[Array, Array]:
+    """Mean of ``‖psf − truth‖² / ‖truth‖²`` over the PSFs and its gradient.
 
     Parameters
     ----------
-    psf, truth : array (..., k, k)
+    psf, truth : real array (..., k, k)
 
     Returns
     -------
-    loss : float array ()
-    dpsf : array (..., k, k)
+    loss : real array ()
+    dpsf : real array (..., k, k)
+
+    Notes
+    -----
+    The L2 loss on the PSF of Schuler et al. 2015, Sec. 3.3 (doi:10.1109/TPAMI.2015.2481418), relative to its energy.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> delta = np.zeros((3, 3))
+    >>> delta[1, 1] = 1
+    >>> loss, gradient = relative_psf_error(np.zeros((3, 3)), delta)
+    >>> float(loss), float(gradient[1, 1])
+    (1.0, -2.0)
     """
     residual = psf - truth
     energy = (truth * truth).sum(axis=(-2, -1), keepdims=True)

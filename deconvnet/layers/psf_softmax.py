@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from deconvnet.backend import array_module
+from deconvnet.backend import Array, array_module
 from deconvnet.layers.base import Layer
 
 __all__ = ["PsfSoftmax", "psf_softmax", "psf_softmax_backward"]
 
 
-def psf_softmax(logits, side):
+def psf_softmax(logits: Array, side: int) -> Array:
     """Softmax over the support: non-negative PSFs that sum to 1.
 
     Parameters
@@ -31,7 +31,7 @@ def psf_softmax(logits, side):
     return psf.reshape(*logits.shape[:-1], side, side)
 
 
-def psf_softmax_backward(dpsf, psf):
+def psf_softmax_backward(dpsf: Array, psf: Array) -> Array:
     """Gradient (..., side²) of the logits from that of the PSF and the PSF itself, both (..., side, side)."""
     inner = (psf * dpsf).sum(axis=(-2, -1), keepdims=True)
     dlogits = psf * (dpsf - inner)
@@ -47,14 +47,14 @@ class PsfSoftmax(Layer):
         Side of the PSF's support in pixels.
     """
 
-    def __init__(self, side):
+    def __init__(self, side: int) -> None:
         self.side = side
 
-    def forward(self, logits, *, train=False):
+    def forward(self, logits: Array, *, train: bool = False) -> tuple[Array, Array | None]:
         """PSFs (..., side, side) of ``logits (..., side²)``."""
         psf = psf_softmax(logits, self.side)
         return psf, (psf if train else None)
 
-    def backward(self, dpsf, psf):
+    def backward(self, dpsf: Array, psf: Array) -> Array:
         """Gradient (..., side²) of the logits."""
         return psf_softmax_backward(dpsf, psf)

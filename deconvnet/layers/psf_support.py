@@ -1,33 +1,38 @@
-"""From the raw quotient to a PSF (Schuler et al. 2015, Sec. 3.1.2): crop to the support, clip, normalise."""
+"""From the raw quotient to a PSF: crop to the support, clip, normalise.
+
+Schuler et al. 2015, Sec. 3.1.2, doi:10.1109/TPAMI.2015.2481418.
+"""
 
 from __future__ import annotations
 
-from deconvnet.backend import array_module
+from typing import Any
+
+from deconvnet.backend import Array, array_module
 from deconvnet.errors import DeconvnetError
 from deconvnet.layers.base import Layer
 
 __all__ = ["PsfSupport", "psf_support", "psf_support_backward"]
 
 
-def _around_origin(xp, side, shape):
+def _around_origin(xp: Any, side: int, shape: tuple[int, ...]) -> tuple[Array, Array]:
     """Row and column indices of the support on a periodic grid whose origin is at (0, 0)."""
-    place = xp.arange(side) - side // 2
-    return (place % shape[0])[:, None], (place % shape[1])[None]
+    offset = xp.arange(side) - side // 2
+    return (offset % shape[0])[:, None], (offset % shape[1])[None]
 
 
-def psf_support(z, side):
+def psf_support(z: Array, side: int) -> tuple[Array, tuple]:
     """PSFs out of raw estimates: cropped around the origin, non-negative, with sum 1.
 
     Parameters
     ----------
     z : real array (B, H, W)
-        Raw estimates on a periodic grid, origin at (0, 0), as `quotient` gives them.
+        Raw estimates on a periodic grid, origin at (0, 0), as `deconvnet.layers.quotient.quotient` gives them.
     side : int
         Side of the PSF's support in pixels.
 
     Returns
     -------
-    psf : array (B, side, side)
+    psf : real array (B, side, side)
         Centre at ``(side // 2, side // 2)``. Where nothing in the support is positive, no blur at all: a delta.
     cache : tuple
         What `psf_support_backward` needs.
@@ -56,7 +61,7 @@ def psf_support(z, side):
     return psf, (psf, positive > 0, total, z.shape)
 
 
-def psf_support_backward(dpsf, cache):
+def psf_support_backward(dpsf: Array, cache: tuple) -> Array:
     """Gradient (B, H, W) of the raw estimates; clipped values and all outside the support get none."""
     psf, active, total, shape = cache
     xp = array_module(dpsf)
@@ -75,12 +80,14 @@ class PsfSupport(Layer):
         Side of the PSF's support in pixels.
     """
 
-    def __init__(self, side):
+    def __init__(self, side: int) -> None:
         self.side = side
 
-    def forward(self, z, *, train=False):
+    def forward(self, z: Array, *, train: bool = False) -> tuple[Array, tuple | None]:
+        """PSFs (B, side, side) of raw estimates ``z (B, H, W)``."""
         psf, cache = psf_support(z, self.side)
         return psf, (cache if train else None)
 
-    def backward(self, dpsf, cache):
+    def backward(self, dpsf: Array, cache: tuple) -> Array:
+        """Gradient (B, H, W) of the raw estimates."""
         return psf_support_backward(dpsf, cache)

@@ -1,19 +1,23 @@
 """Linear recombination of channels: every pixel's channels are mixed by one matrix, a 1×1 convolution.
 
-Schuler et al. 2015, Sec. 3.1, mix the 32 filtered images this way, first into 32 and then into the feature images.
+Schuler et al. 2015, Sec. 3.1 (doi:10.1109/TPAMI.2015.2481418), mix the 32 filtered images this way, first into 32 and
+then into the feature images.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from deconvnet.backend import array_module
+import numpy as np
+from numpy.typing import DTypeLike
+
+from deconvnet.backend import Array, array_module
 from deconvnet.layers.base import Layer, Parameter
 
 __all__ = ["Recombine", "recombine", "recombine_backward"]
 
 
-def recombine(x, weight, bias=None):
+def recombine(x: Array, weight: Array, bias: Array | None = None) -> Array:
     """``y[b, m] = Σ_c weight[m, c] · x[b, c] + bias[m]``.
 
     Parameters
@@ -24,7 +28,7 @@ def recombine(x, weight, bias=None):
 
     Returns
     -------
-    array (B, M, H, W)
+    real array (B, M, H, W)
 
     Notes
     -----
@@ -39,7 +43,7 @@ def recombine(x, weight, bias=None):
     return y.reshape(batch, -1, height, width)
 
 
-def recombine_backward(dy, x, weight):
+def recombine_backward(dy: Array, x: Array, weight: Array) -> tuple[Array, Array, Array]:
     """Gradients ``(dx, dweight, dbias)`` of `recombine`; without a bias the last one is of no use."""
     xp = array_module(dy, x, weight)
     batch, channels, height, width = x.shape
@@ -61,16 +65,26 @@ class Recombine(Layer):
     dtype : numpy dtype
     """
 
-    def __init__(self, channels_in, channels_out, rng, *, bias=True, dtype=np.float32):
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        rng: np.random.Generator,
+        *,
+        bias: bool = True,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
         std = channels_in**-0.5
         self.weight = Parameter((std * rng.standard_normal((channels_out, channels_in))).astype(dtype))
-        self.bias = Parameter(np.zeros(channels_out, dtype=dtype)) if bias else None
+        self.bias: Any = Parameter(np.zeros(channels_out, dtype=dtype)) if bias else None
 
-    def forward(self, x, *, train=False):
+    def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Array | None]:
+        """Images (B, M, H, W) of images ``x (B, C, H, W)``; the cache is ``x``."""
         bias = None if self.bias is None else self.bias.value
         return recombine(x, self.weight.value, bias), (x if train else None)
 
-    def backward(self, dy, x):
+    def backward(self, dy: Array, x: Array) -> Array:
+        """Gradient (B, C, H, W) of the images."""
         dx, dweight, dbias = recombine_backward(dy, x, self.weight.value)
         self.weight.grad += dweight
         if self.bias is not None:

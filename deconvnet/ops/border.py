@@ -4,26 +4,42 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.fft
+from numpy.typing import DTypeLike
 
-from deconvnet.backend import array_module
+from deconvnet.backend import Array, array_module
 
 __all__ = ["extend_periodically", "extend_periodically_backward", "extended_shape"]
 
 
-def extended_shape(shape, margin):
-    """The smallest sizes with fast DFTs that add at least ``margin`` pixels to each side length of ``shape``.
+def extended_shape(shape: tuple[int, int], margin: int) -> tuple[int, int]:
+    """The smallest sizes with fast DFTs that add at least ``margin`` pixels to height and width.
 
-    No side grows by more than its own length, as far as there is a fast size below that.
+    Parameters
+    ----------
+    shape : (int, int)
+        Height and width of the images.
+    margin : int
+        Pixels to add at least, as far as the images are that large: neither side is more than doubled.
+
+    Returns
+    -------
+    (int, int)
+
+    Examples
+    --------
+    >>> extended_shape((255, 101), 34)
+    (300, 135)
     """
-    return tuple(min(scipy.fft.next_fast_len(n + min(margin, n), real=True), 2 * n) for n in shape)
+    height, width = (min(scipy.fft.next_fast_len(n + min(margin, n), real=True), 2 * n) for n in shape)
+    return height, width
 
 
-def _blend(length, dtype):
+def _blend(length: int, dtype: DTypeLike) -> np.ndarray:
     """Weights of the mirrored end in the gap, from nearly 1 to nearly 0, (length,)."""
     return (np.cos(0.5 * np.pi * (np.arange(length) + 0.5) / length) ** 2).astype(dtype)
 
 
-def _extend_last(x, size):
+def _extend_last(x: Array, size: int) -> Array:
     xp = array_module(x)
     length = x.shape[-1]
     gap = size - length
@@ -33,7 +49,7 @@ def _extend_last(x, size):
     return xp.concatenate([x, weight * mirrored_end + (1 - weight) * mirrored_start], axis=-1)
 
 
-def _extend_last_backward(dy, length):
+def _extend_last_backward(dy: Array, length: int) -> Array:
     xp = array_module(dy)
     gap = dy.shape[-1] - length
     weight = xp.asarray(_blend(gap, dy.dtype))
@@ -44,7 +60,7 @@ def _extend_last_backward(dy, length):
     return dx
 
 
-def extend_periodically(x, shape):
+def extend_periodically(x: Array, shape: tuple[int, int]) -> Array:
     """Continue images below and to the right, so that they are smooth when repeated.
 
     Parameters
@@ -55,14 +71,25 @@ def extend_periodically(x, shape):
 
     Returns
     -------
-    array (..., *shape)
+    real array (..., *shape)
         ``x`` is its top left part.
+
+    Raises
+    ------
+    ValueError
+        If the shape is smaller than the images or more than twice as large.
 
     Notes
     -----
     Between the last pixel and the first of the next repetition, the image mirrored at its end is faded into the image
     mirrored at its start with a raised cosine; first along rows, then along columns. It is linear; the backward is the
     adjoint.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> extend_periodically(np.arange(4.0)[None], (2, 8))[0].round(2).tolist()
+    [0.0, 1.0, 2.0, 3.0, 3.0, 2.0, 1.0, 0.0]
     """
     height, width = x.shape[-2:]
     if not (height <= shape[0] <= 2 * height and width <= shape[1] <= 2 * width):
@@ -72,7 +99,7 @@ def extend_periodically(x, shape):
     return xp.ascontiguousarray(_extend_last(wide.swapaxes(-2, -1), shape[0]).swapaxes(-2, -1))
 
 
-def extend_periodically_backward(dy, shape):
+def extend_periodically_backward(dy: Array, shape: tuple[int, int]) -> Array:
     """Adjoint of `extend_periodically`: gradient (..., *shape) of images of that height and width."""
     xp = array_module(dy)
     wide = _extend_last_backward(dy.swapaxes(-2, -1), shape[0]).swapaxes(-2, -1)

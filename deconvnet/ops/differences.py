@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from deconvnet.backend import array_module
+import numpy as np
+from numpy.typing import DTypeLike
+
+from deconvnet.backend import Array, array_module
 
 __all__ = ["differences", "differences_adjoint", "differences_power"]
 
 
-def differences(x):
+def differences(x: Array) -> tuple[Array, Array]:
     """Differences to the next pixel down and to the next across.
 
     Parameters
@@ -32,13 +35,13 @@ def differences(x):
     return xp.roll(x, -1, axis=0) - x, xp.roll(x, -1, axis=1) - x
 
 
-def differences_adjoint(down, across):
+def differences_adjoint(down: Array, across: Array) -> Array:
     """Adjoint of `differences`: two real arrays (H, W) to one."""
     xp = array_module(down, across)
     return xp.roll(down, 1, axis=0) - down + xp.roll(across, 1, axis=1) - across
 
 
-def differences_power(xp, shape, dtype):
+def differences_power(xp: Any, shape: tuple[int, int], dtype: DTypeLike) -> Array:
     """Half spectrum of ``DᵀD``, D being `differences`.
 
     Parameters

@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from deconvnet.backend import array_module
+from deconvnet.backend import Array, array_module
 from deconvnet.kernels.photo.fade import fade_crop, fade_pad
 from deconvnet.ops.window import bartlett_hann
 
@@ -14,7 +14,7 @@ __all__ = ["edge_taper", "edge_taper_backward", "edge_taper_factors"]
 
 
 @functools.lru_cache(maxsize=64)
-def _profile(length, width):
+def _profile(length: int, width: int) -> np.ndarray:
     """1 inside and the halves of a Bartlett-Hann window of ``2·width`` px at the ends, (length,), float64."""
     ramp = bartlett_hann(2 * width)[:width]
     profile = np.ones(length)
@@ -22,7 +22,7 @@ def _profile(length, width):
     return profile
 
 
-def edge_taper_factors(shape, width, *, scale=1.0, like):
+def edge_taper_factors(shape: tuple[int, int], width: int, *, scale: float = 1.0, like: Array) -> tuple[Array, Array]:
     """The window of `edge_taper` as two factors, the scale in the first.
 
     Parameters
@@ -47,7 +47,7 @@ def edge_taper_factors(shape, width, *, scale=1.0, like):
     return xp.asarray((scale * down).astype(like.dtype)), xp.asarray(across.astype(like.dtype))
 
 
-def edge_taper(x, width, *, scale=1.0, grid=None):
+def edge_taper(x: Array, width: int, *, scale: float = 1.0, grid: tuple[int, int] | None = None) -> Array:
     """Images whose borders fade to zero like a Bartlett-Hann window.
 
     Parameters
@@ -79,12 +79,12 @@ def edge_taper(x, width, *, scale=1.0, grid=None):
     [0.14, 0.69, 0.83, 0.69, 0.14]
     """
     shape = x.shape[-2:]
-    grid = shape if grid is None else tuple(grid)
+    out = shape if grid is None else tuple(grid)
     down, across = edge_taper_factors(shape, width, scale=scale, like=x)
-    return fade_pad(x.reshape(-1, *shape), down, across, grid).reshape(*x.shape[:-2], *grid)
+    return fade_pad(x.reshape(-1, *shape), down, across, out).reshape(*x.shape[:-2], *out)
 
 
-def edge_taper_backward(dy, shape, width, *, scale=1.0):
+def edge_taper_backward(dy: Array, shape: tuple[int, int], width: int, *, scale: float = 1.0) -> Array:
     """Adjoint of `edge_taper`.
 
     Parameters

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from deconvnet.backend import array_module
+from deconvnet.backend import Array, array_module
 
 __all__ = [
     "psf_spectrum",
@@ -16,26 +17,29 @@ __all__ = [
 ]
 
 
-@functools.cache
-def _dft_factors(side, grid, rows_kept, columns_kept, dtype):
+@functools.lru_cache(maxsize=32)
+def _dft_factors(
+    side: int, grid: tuple[int, int], rows: tuple[int, ...], columns: tuple[int, ...], dtype: DTypeLike
+) -> tuple[np.ndarray, np.ndarray]:
     """Factors (len(rows), side) and (side, len(columns)) of the DFT of a centred small array."""
-    place = np.arange(side) - side // 2  # the centre of the PSF is the origin of the transform
-    down = np.exp(-2j * np.pi * np.outer(rows_kept, place) / grid[0])
-    across = np.exp(-2j * np.pi * np.outer(place, columns_kept) / grid[1])
+    offset = np.arange(side) - side // 2  # the centre of the PSF is the origin of the transform
+    down = np.exp(-2j * np.pi * np.outer(rows, offset) / grid[0])
+    across = np.exp(-2j * np.pi * np.outer(offset, columns) / grid[1])
     return down.astype(dtype), across.astype(dtype)
 
 
-def _half_spectrum(shape):
+def _half_spectrum(shape: tuple[int, int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Row and column frequencies of the half spectrum of a grid."""
     return tuple(range(shape[0])), tuple(range(shape[1] // 2 + 1))
 
 
-def psf_spectrum(psf, grid, rows, columns):
+def psf_spectrum(psf: Array, grid: tuple[int, int], rows: tuple[int, ...], columns: tuple[int, ...]) -> Array:
     """DFT of a PSF, whose centre is the origin, at chosen frequencies.
 
     Parameters
     ----------
-    psf : array (..., side, side)
+    psf : real array (..., side, side)
+        Its centre, ``(side // 2, side // 2)``, is the origin.
     grid : (int, int)
         Height and width, in pixels, of the period: frequency z is z / grid cycles per pixel.
     rows, columns : tuple of int
@@ -59,7 +63,9 @@ def psf_spectrum(psf, grid, rows, columns):
     return spectrum.reshape(*psf.shape[:-2], len(rows), len(columns))
 
 
-def psf_spectrum_backward(dspectrum, side, grid, rows, columns):
+def psf_spectrum_backward(
+    dspectrum: Array, side: int, grid: tuple[int, int], rows: tuple[int, ...], columns: tuple[int, ...]
+) -> Array:
     """Adjoint of `psf_spectrum`: gradient (..., side, side) from ``∂L/∂Re + i ∂L/∂Im``."""
     xp = array_module(dspectrum)
     dtype = dspectrum.dtype
@@ -70,11 +76,35 @@ def psf_spectrum_backward(dspectrum, side, grid, rows, columns):
     return dpsf.reshape(*dspectrum.shape[:-2], side, side)
 
 
-def psf_to_otf(psf, shape):
-    """Half spectrum (..., H, W//2 + 1) of a PSF on a grid of ``shape``; its centre becomes the origin."""
+def psf_to_otf(psf: Array, shape: tuple[int, int]) -> Array:
+    """Optical transfer function of a PSF: its half spectrum on a larger grid.
+
+    Parameters
+    ----------
+    psf : real array (..., side, side)
+        Its centre, ``(side // 2, side // 2)``, becomes the origin.
+    shape : (int, int)
+        Height H and width W of the grid, at least the side; its borders are periodic.
+
+    Returns
+    -------
+    complex array (..., H, W//2 + 1)
+        complex64 of a float32 PSF, else complex128.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> delta = np.zeros((3, 3))
+    >>> delta[1, 1] = 1
+    >>> np.allclose(psf_to_otf(delta, (8, 8)), 1)  # no blur
+    True
+    >>> box = np.full((3, 3), 1 / 9)
+    >>> psf_to_otf(box, (6, 6))[0].real.round(3).tolist()
+    [1.0, 0.667, 0.0, -0.333]
+    """
     return psf_spectrum(psf, shape, *_half_spectrum(shape))
 
 
-def psf_to_otf_backward(dotf, side, shape):
+def psf_to_otf_backward(dotf: Array, side: int, shape: tuple[int, int]) -> Array:
     """Adjoint of `psf_to_otf`: gradient (..., side, side) from ``∂L/∂Re + i ∂L/∂Im``."""
     return psf_spectrum_backward(dotf, side, shape, *_half_spectrum(shape))
