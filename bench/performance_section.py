@@ -1,4 +1,4 @@
-"""Write the README's section on performance: `python bench/performance_section.py results.json [more.json ...]`.
+"""Write the tables of docs/performance.md: `python bench/performance_section.py results.json [more.json ...]`.
 
 The JSON files are those of `bench/runtime.py --json`, one per machine. What lies between the lines
 ``<!-- performance: begin -->`` and ``<!-- performance: end -->`` is replaced; everything else stays as it is.
@@ -17,9 +17,9 @@ from bench.timing.table import Table
 from deconvnet.errors import DeconvnetError, exit_status
 from deconvnet.files import replacing
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- performance: begin -->", "<!-- performance: end -->"
-#: Columns that the README leaves out: what only somebody who tunes wants to know.
+#: Columns that the page leaves out: what only somebody who tunes wants to know.
 LEFT_OUT = {"device", "form"}
 
 
@@ -91,7 +91,7 @@ def replace_section(text, new):
         If there is not exactly one pair of markers.
     """
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise DeconvnetError(f"no place for the section: put the lines {BEGIN} and {END} into the README, once each")
+        raise DeconvnetError(f"no place for the section: put the lines {BEGIN} and {END} into the page, once each")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n{new}\n{END}{after}"
@@ -100,11 +100,11 @@ def replace_section(text, new):
 def _run(options):
     records = [read_results(path) for path in options.results]
     try:
-        text = options.readme.read_text(encoding="utf-8")
+        text = options.page.read_text(encoding="utf-8")
     except OSError as error:
-        raise DeconvnetError(f"{options.readme} cannot be read ({error.strerror}): name it with --readme") from error
+        raise DeconvnetError(f"{options.page} cannot be read ({error.strerror}): name it with --page") from error
     new = replace_section(text, section(records, [Path(path).name for path in options.results]))
-    with replacing(options.readme) as part:
+    with replacing(options.page) as part:
         part.write_text(new, encoding="utf-8")
 
 
@@ -112,7 +112,7 @@ def main(arguments=None):
     """Entry; returns the exit status."""
     parser = argparse.ArgumentParser(prog="bench/performance_section.py", description=__doc__.splitlines()[0])
     parser.add_argument("results", nargs="+", metavar="JSON", help="written by bench/runtime.py --json")
-    parser.add_argument("--readme", type=Path, default=README, help="file to rewrite (default README.md)")
+    parser.add_argument("--page", type=Path, default=PAGE, help="file to rewrite (default docs/performance.md)")
     options = parser.parse_args(arguments)
     return exit_status("bench/performance_section.py", lambda: _run(options))
 

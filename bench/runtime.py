@@ -2,7 +2,8 @@
 
 A single photograph's PSF, a burst, a training step, every kernel, first calls, and how time and memory grow; each
 against PyTorch with the same weights and, where there is one, against the papers' figures. Results are compared before
-anything is timed; times are medians of runs that take turns. `bench/performance_section.py` puts the JSON into README.
+anything is timed; times are medians of runs that take turns. `bench/performance_section.py` puts the JSON into
+docs/performance.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The README's performance section: written from results, between its markers, and nowhere else."""
+"""The tables of docs/performance.md: written from results, between its markers, and nowhere else."""
 
 import json
 
@@ -8,7 +8,7 @@ from bench import runtime
 from bench.performance_section import BEGIN, END, main
 from bench.timing.table import Column, Table
 
-README = f"# Name\n\nBefore.\n\n{BEGIN}\nold\n{END}\n\nAfter.\n"
+TEXT = f"# Name\n\nBefore.\n\n{BEGIN}\nold\n{END}\n\nAfter.\n"
 
 
 @pytest.fixture
@@ -31,44 +31,44 @@ def results(tmp_path):
 
 
 @pytest.fixture
-def readme(tmp_path):
-    path = tmp_path / "README.md"
-    path.write_text(README, encoding="utf-8")
+def page(tmp_path):
+    path = tmp_path / "performance.md"
+    path.write_text(TEXT, encoding="utf-8")
     return path
 
 
-def test_section_says_machine_date_versions_commit_and_figures(results, readme):
-    assert main([str(results), "--readme", str(readme)]) == 0
-    text = readme.read_text(encoding="utf-8")
+def test_section_says_machine_date_versions_commit_and_figures(results, page):
+    assert main([str(results), "--page", str(page)]) == 0
+    text = page.read_text(encoding="utf-8")
     assert text.startswith("# Name\n\nBefore.\n\n") and text.endswith("\n\nAfter.\n")
     assert "old" not in text
     for part in ("A processor, 2 of 4 cores", "2026-01-01", "numpy 2.0", "abc123", "sgemm 150", "| 0.25 |", "A note."):
         assert part in text
 
 
-def test_writing_twice_changes_nothing(results, readme):
-    main([str(results), "--readme", str(readme)])
-    once = readme.read_text(encoding="utf-8")
-    main([str(results), "--readme", str(readme)])
-    assert readme.read_text(encoding="utf-8") == once
-    assert sorted(p.name for p in readme.parent.iterdir()) == ["README.md", "results.json"]
+def test_writing_twice_changes_nothing(results, page):
+    main([str(results), "--page", str(page)])
+    once = page.read_text(encoding="utf-8")
+    main([str(results), "--page", str(page)])
+    assert page.read_text(encoding="utf-8") == once
+    assert sorted(p.name for p in page.parent.iterdir()) == ["performance.md", "results.json"]
 
 
-@pytest.mark.parametrize("text", ["nothing", f"{BEGIN} alone", f"{END} before {BEGIN}", README + README])
-def test_missing_markers_are_an_error_of_one_line(results, readme, text, capsys):
-    readme.write_text(text, encoding="utf-8")
-    assert main([str(results), "--readme", str(readme)]) == 2
+@pytest.mark.parametrize("text", ["nothing", f"{BEGIN} alone", f"{END} before {BEGIN}", TEXT + TEXT])
+def test_missing_markers_are_an_error_of_one_line(results, page, text, capsys):
+    page.write_text(text, encoding="utf-8")
+    assert main([str(results), "--page", str(page)]) == 2
     message = capsys.readouterr().err
     assert BEGIN in message and message.count("\n") == 1
-    assert readme.read_text(encoding="utf-8") == text
+    assert page.read_text(encoding="utf-8") == text
 
 
 @pytest.mark.parametrize("content", [None, "{", json.dumps([1, 2]), json.dumps({"tables": []})])
-def test_a_file_that_holds_no_results_is_an_error_of_one_line(readme, content, capsys, tmp_path):
+def test_a_file_that_holds_no_results_is_an_error_of_one_line(page, content, capsys, tmp_path):
     path = tmp_path / "other.json"
     if content is not None:
         path.write_text(content, encoding="utf-8")
-    assert main([str(path), "--readme", str(readme)]) == 2
+    assert main([str(path), "--page", str(page)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
