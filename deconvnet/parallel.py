@@ -40,8 +40,8 @@ def _cgroup_limit() -> float:
         return float("inf") if quota == "max" else int(quota) / int(period)
     with contextlib.suppress(OSError, ValueError):
         folder = Path("/sys/fs/cgroup/cpu")
-        quota, period = (int((folder / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
-        return quota / period if quota > 0 else float("inf")
+        granted, span = (int((folder / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+        return granted / span if granted > 0 else float("inf")
     return float("inf")
 
 

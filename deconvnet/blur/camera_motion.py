@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ class MotionBasis:
 
     def __init__(
         self,
-        centres: tuple[npt.ArrayLike, npt.ArrayLike],
+        centres: Sequence[npt.ArrayLike],
         shape: tuple[int, int],
         psf_size: int,
         *,

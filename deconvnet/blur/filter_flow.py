@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -111,7 +112,7 @@ class FilterFlow:
         self,
         psfs: Array,
         shape: tuple[int, int],
-        margins: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0)),
+        margins: Sequence[tuple[int, int]] = ((0, 0), (0, 0)),
     ) -> None:
         xp = array_module(psfs)
         self.k = psfs.shape[-1]
