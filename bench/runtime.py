@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # Python itself
 from bench.peers.torch_peer import find_peer
 from bench.scoring.report import write_json
 from bench.timing.burst import burst_table
+from bench.timing.end_to_end import end_to_end_table
 from bench.timing.growth import growth_tables
 from bench.timing.kernels import kernel_table
 from bench.timing.machine import ceilings, describe
@@ -32,7 +33,7 @@ from deconvnet.backend import gpu_available
 from deconvnet.errors import DeconvnetError, exit_status
 
 PROGRAM = "bench/runtime.py"
-TABLES = ("photo", "burst", "training", "kernels", "growth", "startup")
+TABLES = ("end_to_end", "photo", "burst", "training", "kernels", "growth", "startup")
 
 
 def _parser():
@@ -42,6 +43,10 @@ def _parser():
     parser.add_argument("--full", action="store_true", help="whole frames in the burst table: may take an hour")
     parser.add_argument("--peers", choices=("torch", "none"), default="torch", help="what to compare with")
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES, metavar="TABLE", help=", ".join(TABLES))
+    parser.add_argument(
+        "--before", metavar="PYTHON", help="an interpreter with another version installed, to run beside"
+    )
+    parser.add_argument("--only", metavar="TEXT", help="rows of the end-to-end table that contain this")
     parser.add_argument("--json", metavar="FILE", help="write all results, after every table")
     parser.add_argument("--plot", metavar="FILE.png", help="draw time against size")
     return parser
@@ -71,6 +76,10 @@ def _write(path, machine, settings, ceilings_found, tables):
 
 def _measured(name, device, peer, ceiling, options):
     """The tables of one name on one device."""
+    if name == "end_to_end":
+        if device.name != "cpu":
+            return []
+        return [end_to_end_table(quick=options.quick, before=options.before, only=options.only)]
     if name == "photo":
         return [photo_table(device, peer, ceiling, quick=options.quick)]
     if name == "burst":

@@ -93,7 +93,7 @@ class Table:
         """
         named = ", ".join(map(str, row.values()))
         try:
-            yield
+            yield row
         except Exception as error:  # whatever a kernel, a compiler or a check raises: it concerns this row only
             row["error"] = " ".join([f"{type(error).__name__}:", *str(error).split()])[:300]
             print(f"{self.title}: {named}: {row['error']}", file=sys.stderr)
