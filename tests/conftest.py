@@ -1,7 +1,8 @@
-"""Fixtures of all tests: a seeded generator, and the devices that every device-agnostic test runs on."""
+"""Fixtures of all tests: a seeded generator, photographs, and the devices that device-agnostic tests run on."""
 
 import numpy as np
 import pytest
+import skimage.data
 
 from deconvnet.backend import gpu_available
 
@@ -23,3 +24,15 @@ def rng():
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request):
     return request.param
+
+
+@pytest.fixture(scope="session")
+def camera():
+    """The cameraman, every second pixel of it: float64 (256, 256) in [0, 1]."""
+    return skimage.data.camera()[::2, ::2].astype(np.float64) / 255
+
+
+@pytest.fixture(scope="session")
+def astronaut():
+    """A colour photograph: float32 (160, 180, 3) in [0, 1]."""
+    return skimage.data.astronaut()[:160, 130:310].astype(np.float32) / 255
