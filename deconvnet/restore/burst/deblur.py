@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-from deconvnet.backend import resolve_device, to_device, to_host
+import numpy as np
+from numpy.typing import ArrayLike
+
+from deconvnet.backend import Array, array_module, resolve_device, to_device, to_host
 from deconvnet.colour import luminance, transfer_colour
 from deconvnet.errors import DeconvnetError
 from deconvnet.networks.io import as_network
@@ -21,8 +26,8 @@ CHANNELS = ("luma", "rgb")
 MIN_SIDE = 65
 
 
-def _as_float(frame, number):
-    """One frame as float32 in [0, 1]; refusals name it by its number."""
+def _as_float(frame: ArrayLike, number: int) -> np.ndarray:
+    """One frame as float32 in [0, 1], grey without a channel axis; refusals name it by its number."""
     frame = np.asarray(frame)
     if frame.ndim == 3 and frame.shape[-1] == 1:
         frame = frame[..., 0]
@@ -37,44 +42,50 @@ def _as_float(frame, number):
     return as_floats(frame, f"frame {number}")
 
 
-def _checked(frames):
-    """The frames as a list of float32 arrays of one shape."""
-    frames = list(frames)
-    if len(frames) < 2:
-        raise DeconvnetError(f"a burst needs at least two frames, and there is {len(frames) or 'none'}")
-    shape = np.shape(frames[0])
+def _checked(frames: Iterable[ArrayLike]) -> tuple[list[np.ndarray], bool]:
+    """The frames as a list of float32 arrays of one shape, and whether the first came with a single channel."""
+    if frames is None or isinstance(frames, (str, bytes, os.PathLike)) or not np.iterable(frames):
+        raise DeconvnetError(
+            f"the frames are of the type {type(frames).__name__}: a sequence of arrays, (H, W) or (H, W, 3), is wanted"
+        )
+    checked: list[np.ndarray] = []
+    single = False
     for number, frame in enumerate(frames, start=1):
-        frames[number - 1] = _as_float(frame, number)
-        if np.shape(frame)[:2] != shape[:2]:
-            other = np.shape(frame)
+        if not checked:
+            single = np.ndim(frame) == 3 and np.shape(frame)[-1] == 1
+        checked.append(_as_float(frame, number))
+        (height, width), (other_height, other_width) = checked[0].shape[:2], checked[-1].shape[:2]
+        if (height, width) != (other_height, other_width):
             raise DeconvnetError(
-                f"frame {number} is {other[1]}×{other[0]} pixels and frame 1 is {shape[1]}×{shape[0]}: "
+                f"frame {number} is {other_width}×{other_height} pixels and frame 1 is {width}×{height}: "
                 "all frames must have one size"
             )
-        if frames[number - 1].ndim != frames[0].ndim:
+        if checked[-1].ndim != checked[0].ndim:
             raise DeconvnetError(f"frame {number} and frame 1 are not both grey or both colour: convert them first")
-    return frames
+    if len(checked) < 2:
+        raise DeconvnetError(f"a burst needs at least two frames, and there is {len(checked) or 'none'}")
+    return checked, single
 
 
 def deblur_burst(
-    frames,
+    frames: Iterable[ArrayLike],
     *,
-    model="burst",
-    method="network",
-    stride=5,
-    channels="luma",
-    register="auto",
-    p=11.0,
-    refine=True,
-    device="auto",
-    progress=False,
-    return_psfs=False,
-):
+    model: Any = "burst",
+    method: str = "network",
+    stride: int = 5,
+    channels: str = "luma",
+    register: str = "auto",
+    p: float = 11.0,
+    refine: bool = True,
+    device: str = "auto",
+    progress: bool = False,
+    return_psfs: bool = False,
+) -> Any:
     """One sharp picture from a burst of shaky photographs.
 
     Parameters
     ----------
-    frames : sequence of arrays (H, W) or (H, W, 3)
+    frames : iterable of arrays (H, W), (H, W, 1) or (H, W, 3)
         At least two, all of one size, at least 65 px on each side, all grey or all colour: sRGB as floats in [0, 1],
         uint8 (divided by 255) or uint16 (divided by 65535).
     model : str, path-like or Layer
@@ -93,10 +104,10 @@ def deblur_burst(
         Power of the Fourier burst accumulation, at least 0.
     refine : bool
         For networks that estimate PSFs: refine these by the frames
-        (`deconvnet.restore.burst.refine.refine_burst_psfs`). It takes up to three times as long again, and most
-        bursts gain decibels.
+        (`deconvnet.restore.burst.refine.refine_burst_psfs`).
     device : {"auto", "cpu", "cuda"}
-        Where the network and the accumulation run. Registration runs on the CPU.
+        Where frames are resampled and accumulated, and where the network runs. The frames go there once. Motion is
+        found on the CPU, in small copies.
     progress : bool
         Show bars.
     return_psfs : bool
@@ -104,8 +115,8 @@ def deblur_burst(
 
     Returns
     -------
-    picture : float32 array (H', W') or (H', W', 3)
-        In [0, 1]: the part that all registered frames cover.
+    picture : float32 array (H', W'), (H', W', 1) or (H', W', 3)
+        In [0, 1]: the part that all registered frames cover, with the axes of the first frame.
     psfs : float32 array (rows, columns, N, k, k)
         Only with ``return_psfs``: one PSF per kept frame on a grid spread evenly over the picture, from corner to
         corner. With ``channels="rgb"`` those of the green channel.
@@ -114,6 +125,25 @@ def deblur_burst(
     ------
     DeconvnetError
         If the frames, the model or an option cannot be used; the message says what to do.
+
+    Notes
+    -----
+    Networks and patches: Wieschollek et al. 2016, doi:10.1007/978-3-319-54190-7_3. Fourier burst accumulation:
+    Delbracio & Sapiro 2015, doi:10.1109/TIP.2015.2442914.
+
+    Examples
+    --------
+    Two frames of one scene, one shaken along the rows, the other along the columns:
+
+    >>> import numpy as np
+    >>> scene = np.random.default_rng(0).random((70, 80)).astype(np.float32)
+    >>> frames = [sum(np.roll(scene, shift, axis) for shift in (-1, 0, 1)) / 3 for axis in (0, 1)]
+    >>> picture = deblur_burst(frames, method="fba", register="none")
+    >>> picture.shape, picture.dtype.name
+    ((70, 80), 'float32')
+    >>> error = [float(np.mean((image - scene) ** 2)) for image in (picture, *frames)]
+    >>> error[0] < 0.7 * min(error[1:])
+    True
     """
     for name, value, known in (
         ("method", method, METHODS),
@@ -130,54 +160,55 @@ def deblur_burst(
         raise DeconvnetError(f"method {method!r} estimates no PSFs: use a network")
     device = resolve_device(device)
     # A model that is missing or of another kind is refused before the frames are even read.
-    network = as_network(model, "burst", device) if method == "network" else None
+    network: Any = as_network(model, "burst", device) if method == "network" else None
     if return_psfs and not hasattr(network, "estimate_psfs"):
         raise DeconvnetError(f"the network {network.name!r} estimates no PSFs: use one of the kind 'quotient'")
-    frames = register_frames(_checked(frames), register, progress=progress).frames
-    if min(frames[0].shape[:2]) < MIN_SIDE:
-        height, width = frames[0].shape[:2]
+    burst, single = _checked(frames)
+    taken = (to_device(frame, device) for frame in _emptied(burst))
+    burst = register_frames(taken, register, progress=progress).frames
+    if min(burst[0].shape[:2]) < MIN_SIDE:
+        height, width = burst[0].shape[:2]
         raise DeconvnetError(
             f"the registered frames have only {width}×{height} pixels in common, and {MIN_SIDE} on each side are "
             "needed: leave out the frames that moved most, or use --no-register (register='none')"
         )
+    psfs = None
     if method == "mean":
-        return np.clip(mean(frames), 0, 1)
-
-    colour = frames[0].ndim == 3
-    accumulated = None
-    if method == "fba" or (colour and channels == "luma"):
-        on_device = (to_device(frame, device) for frame in frames)
-        accumulated = to_host(fourier_burst_accumulation(_Sized(on_device, len(frames)), p, progress=progress))
-    if method == "fba":
-        return np.clip(accumulated, 0, 1)
-
-    from deconvnet.restore.burst.patches import restore_frames
-
-    def restore(planes):
-        return restore_frames(network, np.stack(planes), stride=stride, refine=refine, progress=progress, device=device)
-
-    if not colour:
-        picture, psfs = restore(frames)
-    elif channels == "luma":
-        sharp, psfs = restore([luminance(frame) for frame in frames])
-        picture = transfer_colour(sharp, accumulated)
+        picture = to_host(mean(burst))
+    elif method == "fba":
+        picture = to_host(fourier_burst_accumulation(burst, p, progress=progress))
     else:
-        picture = np.empty_like(frames[0])
-        for channel in range(3):
-            picture[..., channel], found = restore([frame[..., channel] for frame in frames])
-            psfs = found if channel <= 1 else psfs
+        picture, psfs = _by_network(
+            network, burst, channels, p, stride=stride, refine=refine, device=device, progress=progress
+        )
     picture = np.clip(picture, 0, 1)
+    picture = picture[..., None] if single else picture
     return (picture, psfs) if return_psfs else picture
 
 
-class _Sized:
-    """An iterator with a length, so that progress bars know their end."""
+def _emptied(frames: list[Array]) -> Iterator[Array]:
+    """The frames of a list, one by one, each for the taker alone: a burst fills the memory."""
+    while frames:
+        yield frames.pop(0)
 
-    def __init__(self, items, length):
-        self.items, self.length = items, length
 
-    def __iter__(self):
-        return iter(self.items)
+def _by_network(
+    network: Any, frames: list[Array], channels: str, p: float, **options: Any
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Picture and PSFs of registered frames by a network, on their device; options are those of `restore_frames`.
 
-    def __len__(self):
-        return self.length
+    The list of frames may be empty afterwards.
+    """
+    from deconvnet.restore.burst.patches import restore_frames
+
+    def restore(planes: list[Array]) -> tuple[np.ndarray, np.ndarray | None]:
+        return restore_frames(network, array_module(*planes).stack(planes), **options)
+
+    if frames[0].ndim == 2:
+        return restore(frames)
+    if channels == "luma":
+        colours = to_host(fourier_burst_accumulation(frames, p, progress=options["progress"]))
+        sharp, psfs = restore([luminance(frame) for frame in _emptied(frames)])
+        return transfer_colour(sharp, colours), psfs
+    planes, found = zip(*(restore([frame[..., channel] for frame in frames]) for channel in range(3)))
+    return np.stack(planes, axis=-1), found[1]

@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterable
+from typing import Any
 
-from deconvnet.backend import array_module, irfft2, rfft2
+import numpy as np
+from numpy.typing import DTypeLike
+
+from deconvnet.backend import Array, array_module, irfft2, rfft2
 from deconvnet.layers.fba import FLOOR, periodic_gaussian
 
 __all__ = ["fourier_burst_accumulation", "mean"]
 
 
-def _periodic_gaussian_hat(xp, size, sigma, dtype):
+def _periodic_gaussian_hat(xp: Any, size: int, sigma: float, dtype: DTypeLike) -> Array:
     """Transform (size,) of `periodic_gaussian`, which is even: it is real."""
     return xp.asarray(np.fft.fft(periodic_gaussian(size, sigma)).real.astype(dtype))
 
 
-def _smooth(magnitude, shape, sigma):
+def _smooth(magnitude: Array, shape: tuple[int, int], gaussian: list[Array]) -> Array:
     """Gaussian smoothing of the magnitudes (H, W//2 + 1) of a real picture, over the full periodic spectrum.
 
     Such magnitudes are even, so they are themselves the half spectrum of a real array (H, W), and the periodic
-    convolution is one product with the Gaussian's transform there: no need to unfold the spectrum.
+    convolution is one product there with the Gaussian's transform, whose factors are (H,) and (W,): no need to unfold
+    the spectrum.
     """
     xp = array_module(magnitude)
-    height, width = shape
+    down, across = gaussian
     correlation = irfft2(magnitude.astype(xp.result_type(magnitude, xp.complex64)), shape)
-    correlation *= _periodic_gaussian_hat(xp, height, sigma, magnitude.dtype)[:, None]
-    correlation *= _periodic_gaussian_hat(xp, width, sigma, magnitude.dtype)[None]
+    correlation *= down[:, None]
+    correlation *= across
     return rfft2(correlation).real
 
 
-def fourier_burst_accumulation(frames, p=11.0, sigma=None, *, progress=False):
+def fourier_burst_accumulation(
+    frames: Iterable[Array], p: float = 11.0, sigma: float | None = None, *, progress: bool = False
+) -> Array:
     """Fuse registered frames: each frequency comes mostly from the frames in which it is strongest.
 
     Parameters
     ----------
-    frames : array (N, H, W) or (N, H, W, C), or iterable of arrays (H, W) or (H, W, C)
+    frames : real array (N, H, W) or (N, H, W, C), or iterable of real arrays (H, W) or (H, W, C)
         Registered frames, float32 or float64, in [0, 1]. They are taken one after the other, so an iterator that reads
         or converts them needs the memory of one.
     p : float
@@ -47,7 +54,7 @@ def fourier_burst_accumulation(frames, p=11.0, sigma=None, *, progress=False):
 
     Returns
     -------
-    array (H, W) or (H, W, C)
+    real array (H, W) or (H, W, C)
         In the frames' dtype, not clipped: it may leave [0, 1] a little.
 
     Raises
@@ -59,13 +66,22 @@ def fourier_burst_accumulation(frames, p=11.0, sigma=None, *, progress=False):
     -----
     ``u = F⁻¹[ Σ_i w_i F(v_i) ]`` with ``w_i = |v̂_i|^p / Σ_j |v̂_j|^p``, where ``|v̂_i|`` is the mean over the channels
     of the magnitudes of ``F(v_i)``, smoothed with the Gaussian; one weight map serves all channels. Delbracio & Sapiro
-    2015, Eqs. (5) and (6) and Algorithm 1, with their p = 11. The weights are a softmax over the frames of
-    ``p · log|v̂_i|`` (the power itself overflows float32), summed up as the frames come by rescaling to the largest
-    exponent so far: one pass, and besides the current frame only the sums, C half spectra, are in memory.
+    2015, Eqs. (5) and (6) and Algorithm 1, doi:10.1109/TIP.2015.2442914, with their p = 11. The weights
+    are a softmax over the frames of ``p · log|v̂_i|`` (the power itself overflows float32), summed up as the frames come
+    by rescaling to the largest exponent so far: one pass, and besides the current frame only the sums, C half spectra,
+    are in memory.
 
-    The DFT is periodic, and nothing is done about the borders, as published.
+    Borders are periodic, and nothing is done about them, as published.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sharp = np.random.default_rng(0).random((64, 64))
+    >>> frames = [np.full((64, 64), sharp.mean()), sharp]  # one blurred away, one sharp
+    >>> bool(abs(fourier_burst_accumulation(frames, sigma=0) - sharp).max() < 1e-3)
+    True
     """
-    largest = None
+    largest: Any = None
     if progress:
         from tqdm import tqdm
 
@@ -74,14 +90,15 @@ def fourier_burst_accumulation(frames, p=11.0, sigma=None, *, progress=False):
         xp = array_module(frame)
         if largest is None:
             first_shape, shape = frame.shape, frame.shape[:2]
-            width = min(shape) / 50 if sigma is None else sigma
+            sigma = min(shape) / 50 if sigma is None else sigma
+            gaussian = [_periodic_gaussian_hat(xp, n, sigma, frame.dtype) for n in shape] if sigma > 0 else None
         elif frame.shape != first_shape:
             raise ValueError(f"frames of different shapes: {first_shape} and {frame.shape}")
         channels = xp.moveaxis(frame.reshape(*shape, -1), -1, 0)
         spectra = rfft2(xp.ascontiguousarray(channels))  # (C, H, W//2 + 1)
         magnitude = xp.abs(spectra).mean(axis=0)
-        if width > 0:
-            magnitude = _smooth(magnitude, shape, width)
+        if gaussian is not None:
+            magnitude = _smooth(magnitude, shape, gaussian)
         logits = p * xp.log(xp.maximum(magnitude, FLOOR))
         if largest is None:
             largest, total, fused = logits, xp.ones_like(logits), spectra
@@ -101,27 +118,37 @@ def fourier_burst_accumulation(frames, p=11.0, sigma=None, *, progress=False):
     return xp.ascontiguousarray(xp.moveaxis(picture, 0, -1)).reshape(first_shape)
 
 
-def mean(frames):
+def mean(frames: Iterable[Array]) -> Array:
     """Mean of registered frames: "align and average".
 
     Parameters
     ----------
-    frames : array (N, H, W) or (N, H, W, C), or iterable of arrays (H, W) or (H, W, C)
+    frames : real array (N, H, W) or (N, H, W, C), or iterable of real arrays (H, W) or (H, W, C)
         float32 or float64, any range. At least one.
 
     Returns
     -------
-    array (H, W) or (H, W, C)
+    real array (H, W) or (H, W, C)
         In the frames' dtype.
 
     Raises
     ------
     ValueError
         If there is no frame.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mean([np.zeros((1, 2)), np.ones((1, 2))])
+    array([[0.5, 0.5]])
     """
-    total, count = None, 0
+    total: Any = None
+    count = 0
     for frame in frames:
-        total = frame.copy() if total is None else total + frame
+        if total is None:
+            total = frame.copy()
+        else:
+            total += frame
         count += 1
     if total is None:
         raise ValueError("no frames to average")

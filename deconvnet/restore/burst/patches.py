@@ -70,7 +70,8 @@ class _Canvas:
             max(0, int(places[-1]) + self.centre + reach - length)
             for places, length in ((self.tops, self.height), (self.lefts, self.width))
         )
-        padded = np.pad(frames, ((0, 0), (self.before, below), (self.before, right)), mode="symmetric")
+        borders = ((0, 0), (self.before, below), (self.before, right))
+        padded = array_module(frames).pad(frames, borders, mode="symmetric")
         self.padded = to_device(padded, device)
         self.window = to_device(np.outer(hann(self.centre), hann(self.centre)).astype(np.float32), device)
         self.total = array_module(self.padded).zeros(padded.shape[1:], dtype=np.float32)
@@ -271,7 +272,7 @@ def restore_frames(
     from tqdm import tqdm
 
     count = len(frames)
-    canvas = _Canvas(np.ascontiguousarray(frames, dtype=np.float32), network, stride, device)
+    canvas = _Canvas(array_module(frames).ascontiguousarray(frames, dtype=np.float32), network, stride, device)
     field, shown = None, []
     if hasattr(network, "estimate_psfs"):
         estimates = _Estimates(network, canvas, max(1, round(psf_step / stride)), psf_smoothing, count)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import warnings
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from deconvnet.backend import Array, array_module, ndimage, to_host
 from deconvnet.colour import luminance
 from deconvnet.errors import DeconvnetError
 
@@ -39,68 +41,64 @@ class Registration(NamedTuple):
 
     Attributes
     ----------
-    frames : list of array
-        The registered frames that were kept, all cropped alike, in their order.
+    frames : list of real arrays (H', W') or (H', W', 3)
+        The registered frames that were kept, all cropped alike, in their order, on the device of those given.
     reference : int
         Index, among the frames given, of the one that stayed.
-    motions : list of (3, 3) float64 array or None
+    motions : list of float64 array (3, 3) or None
         For each frame given, the homography from its pixels (x, y, 1) to the reference's; None if it was left out.
     crop : (slice, slice)
         Rows and columns of the reference that all kept frames cover.
     """
 
-    frames: list
+    frames: list[Array]
     reference: int
-    motions: list
-    crop: tuple
+    motions: list[np.ndarray | None]
+    crop: tuple[slice, slice]
 
 
-def sharpness(frame):
+def sharpness(frame: Array) -> float:
     """Gradient energy, by which the reference is chosen: the mean of ``|∇(G * Y)|²``.
 
     Parameters
     ----------
-    frame : float array (H, W) or (H, W, 3)
+    frame : real array (H, W) or (H, W, 3)
         In [0, 1]. Y is its luminance, G a Gaussian of 1 px against noise.
 
     Returns
     -------
     float
     """
-    from scipy.ndimage import gaussian_filter
-
-    smooth = gaussian_filter(luminance(frame), 1.0)
-    return float(np.mean(np.diff(smooth, axis=0) ** 2) + np.mean(np.diff(smooth, axis=1) ** 2))
+    smooth = ndimage(frame).gaussian_filter(luminance(frame), 1.0)
+    return sum(float((array_module(frame).diff(smooth, axis=axis) ** 2).mean()) for axis in (0, 1))
 
 
-def _band(luma):
+def _band(luma: np.ndarray) -> np.ndarray:
     """Luminance without its finest detail, which blur and noise change, and without its slow shading."""
-    from scipy.ndimage import gaussian_filter
+    fine, coarse = (ndimage(luma).gaussian_filter(luma, sigma) for sigma in _BAND)
+    return fine - coarse
 
-    return gaussian_filter(luma, _BAND[0]) - gaussian_filter(luma, _BAND[1])
 
-
-def _warp(picture, motion):
+def _warp(picture: Array, motion: np.ndarray) -> Array:
     """The picture (H, W) or (H, W, C) laid on the reference by its motion: one cubic-spline resampling."""
-    from scipy.ndimage import map_coordinates, shift
-
+    xp, filters = array_module(picture), ndimage(picture)
     channels = picture[..., None] if picture.ndim == 2 else picture
-    out = np.empty_like(channels)
+    out = xp.empty_like(channels)
     if np.array_equal(motion[:, :2], np.eye(3)[:, :2]):
+        right, down = motion[:2, 2].tolist()
         for c in range(channels.shape[-1]):
-            out[..., c] = shift(channels[..., c], motion[1::-1, 2], order=3, mode="mirror")
+            out[..., c] = filters.shift(channels[..., c], (down, right), order=3, mode="mirror")
         return out.reshape(picture.shape)
     height, width = picture.shape[:2]
-    back = np.linalg.inv(motion)
-    rows, columns = np.arange(height)[:, None], np.arange(width)
-    x, y, scale = (b[0] * columns + b[1] * rows + b[2] for b in back)
-    where = np.stack((y / scale, x / scale)).astype(np.float32 if max(height, width) < 4096 else np.float64)
+    rows, columns = xp.arange(height)[:, None], xp.arange(width)
+    x, y, scale = (a * columns + b * rows + c for a, b, c in np.linalg.inv(motion).tolist())
+    where = xp.stack((y / scale, x / scale)).astype(np.float32 if max(height, width) < 4096 else np.float64)
     for c in range(channels.shape[-1]):
-        out[..., c] = map_coordinates(channels[..., c], where, order=3, mode="mirror")
+        out[..., c] = filters.map_coordinates(channels[..., c], where, order=3, mode="mirror")
     return out.reshape(picture.shape)
 
 
-def _corners(shape, motion):
+def _corners(shape: tuple[int, int], motion: np.ndarray) -> np.ndarray:
     """Where the corners (x, y) of a frame (top left, top right, bottom right, bottom left) come to lie: (4, 2)."""
     height, width = shape
     corners = np.array([[0, 0, 1], [width - 1, 0, 1], [width - 1, height - 1, 1], [0, height - 1, 1]], dtype=float)
@@ -108,7 +106,7 @@ def _corners(shape, motion):
     return moved[:, :2] / moved[:, 2:]
 
 
-def _covered(shape, motions):
+def _covered(shape: tuple[int, int], motions: Iterable[np.ndarray]) -> tuple[slice, slice]:
     """Rows and columns of the reference inside every frame: slices, empty ones if there are none."""
     top, left, bottom, right = 0.0, 0.0, shape[0] - 1.0, shape[1] - 1.0
     for motion in motions:
@@ -121,12 +119,15 @@ def _covered(shape, motions):
 
 
 class _Look:
-    """What is compared of a frame: its luminance in a smaller copy, the band-pass of it, features if asked for."""
+    """What is compared of a frame: its luminance in a smaller copy, the band-pass of it, features if asked for.
 
-    def __init__(self, frame):
+    The copies are on the CPU: they are small, and features are found there.
+    """
+
+    def __init__(self, frame: Array) -> None:
         from skimage.transform import resize
 
-        luma = luminance(frame)
+        luma = to_host(luminance(frame))
         scale = min(1.0, np.sqrt(LOOK_PIXELS / luma.size))
         shape = tuple(max(1, round(side * scale)) for side in luma.shape)
         self.luma = luma if scale == 1 else resize(luma, shape, order=1, anti_aliasing=True)
@@ -135,17 +136,17 @@ class _Look:
         # Pixel centres are half a pixel from the corner in both copies.
         self.to_small = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
 
-    def enlarge(self, motion):
+    def enlarge(self, motion: np.ndarray) -> np.ndarray:
         """A motion between the smaller copies as one between the frames themselves."""
         full = np.linalg.inv(self.to_small) @ motion @ self.to_small
         return full / full[2, 2]
 
     @functools.cached_property
-    def features(self):
-        """SIFT places (x, y) and descriptors; empty for a picture without any."""
+    def features(self) -> tuple[np.ndarray, np.ndarray]:
+        """SIFT keypoints (x, y) and descriptors; empty for a picture without any."""
         from skimage.feature import SIFT
 
-        detector = SIFT()
+        detector: Any = SIFT()
         try:
             detector.detect_and_extract(self.luma)
         except RuntimeError:  # SIFT's word for "nothing found"
@@ -153,7 +154,9 @@ class _Look:
         return detector.keypoints[:, ::-1].astype(float), detector.descriptors
 
 
-def _covered_parts(reference, frame, motion):
+def _covered_parts(
+    reference: _Look, frame: _Look, motion: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, slice, slice] | None:
     """Where both are known: the reference's band, the laid-on frame's, and their rows and columns; None if nowhere."""
     rows, columns = _covered(reference.band.shape, [motion])
     if rows.stop - rows.start < MIN_COMMON or columns.stop - columns.start < MIN_COMMON:
@@ -161,27 +164,26 @@ def _covered_parts(reference, frame, motion):
     return reference.band[rows, columns], _warp(frame.band, motion)[rows, columns], rows, columns
 
 
-def _correlation(a, b):
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     a, b = a - a.mean(), b - b.mean()
     norm = np.sqrt(np.vdot(a, a) * np.vdot(b, b))
     return float(np.vdot(a, b) / norm) if norm > 0 else -1.0
 
 
-def _likeness(reference, frame, motion):
+def _likeness(reference: _Look, frame: _Look, motion: np.ndarray) -> float:
     """Correlation of the bands under a motion; −1 without common ground."""
     parts = _covered_parts(reference, frame, motion)
     return -1.0 if parts is None else _correlation(*parts[:2])
 
 
-def _find_translation(reference, frame):
+def _find_translation(reference: _Look, frame: _Look) -> np.ndarray:
     """Motion by cross-correlation of the windowed luminances, to a tenth of a pixel.
 
     Plain, not phase correlation: that trusts all frequencies alike, and a blurred frame has lost the high ones.
     """
-    from scipy.ndimage import gaussian_filter
     from skimage.registration import phase_cross_correlation
 
-    smooth = [gaussian_filter(look.luma, _BAND[0]) for look in (reference, frame)]
+    smooth = [ndimage(look.luma).gaussian_filter(look.luma, _BAND[0]) for look in (reference, frame)]
     height, width = smooth[0].shape
     found = np.zeros(2)
     # The window draws the estimate towards zero; a second look at the parts that fit to the pixel mends that.
@@ -199,14 +201,14 @@ def _find_translation(reference, frame):
     return np.array([[1, 0, found[1]], [0, 1, found[0]], [0, 0, 1]])
 
 
-def _find_by_features(reference, frame):
+def _find_by_features(reference: _Look, frame: _Look) -> np.ndarray | None:
     """Motion by SIFT features and RANSAC, or None if too few agree."""
     from skimage.feature import match_descriptors
     from skimage.measure import ransac
     from skimage.transform import ProjectiveTransform
 
-    (places, descriptors), (reference_places, reference_descriptors) = frame.features, reference.features
-    if min(len(places), len(reference_places)) < MIN_MATCHES:
+    (points, descriptors), (reference_points, reference_descriptors) = frame.features, reference.features
+    if min(len(points), len(reference_points)) < MIN_MATCHES:
         return None
     pairs = match_descriptors(descriptors, reference_descriptors, max_ratio=0.8, cross_check=True)
     if len(pairs) < MIN_MATCHES:
@@ -214,7 +216,7 @@ def _find_by_features(reference, frame):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about degenerate samples, which are thrown away
         model, agree = ransac(
-            (places[pairs[:, 0]], reference_places[pairs[:, 1]]),
+            (points[pairs[:, 0]], reference_points[pairs[:, 1]]),
             ProjectiveTransform,
             min_samples=4,
             residual_threshold=2.0,
@@ -226,12 +228,12 @@ def _find_by_features(reference, frame):
     return model.params / model.params[2, 2]
 
 
-def _refine(reference, frame, motion, kind):
+def _refine(reference: _Look, frame: _Look, motion: np.ndarray, kind: str) -> tuple[np.ndarray, float]:
     """Motion with the highest correlation near a first one, and that correlation (−1 if there is none).
 
     Gauss-Newton on ``‖W(frame) − α · reference − J δ‖²`` over the gain α and the update δ of the motion (two numbers
     for a translation, eight for a homography), where J holds the derivatives of the laid-on frame: the enhanced
-    correlation coefficient of Evangelidis & Psarakis 2008.
+    correlation coefficient of Evangelidis & Psarakis 2008, doi:10.1109/TPAMI.2008.113.
     """
     height, width = reference.band.shape
     radius = max(height, width) / 2  # coordinates of order one keep the equations well conditioned
@@ -253,10 +255,10 @@ def _refine(reference, frame, motion, kind):
             v = (np.arange(rows.start, rows.stop)[:, None] - (height - 1) / 2) / radius
             u = (np.arange(columns.start, columns.stop) - (width - 1) / 2) / radius
             along = dx * u + dy * v
-            basis = [a, dx * u, dx * v, dx, dy * u, dy * v, dy, -along * u, -along * v]
+            derivatives = [dx * u, dx * v, dx, dy * u, dy * v, dy, -along * u, -along * v]
         else:
-            basis = [a, dx, dy]
-        basis = np.stack([column.ravel() for column in basis]).astype(np.float64)
+            derivatives = [dx, dy]
+        basis = np.stack([column.ravel() for column in (a, *derivatives)]).astype(np.float64)
         try:
             step = np.linalg.solve(basis @ basis.T, basis @ b.ravel())[1:]
         except np.linalg.LinAlgError:  # no structure in some direction
@@ -273,7 +275,7 @@ def _refine(reference, frame, motion, kind):
     return best, highest
 
 
-def _plausible(shape, motion):
+def _plausible(shape: tuple[int, int], motion: np.ndarray) -> bool:
     """Whether a motion keeps the frame's orientation and roughly its size: a camera in the hand does."""
     corners = _corners(shape, motion)
     to_next = np.roll(corners, -1, axis=0) - corners
@@ -282,7 +284,7 @@ def _plausible(shape, motion):
     return bool((turn > area / 4).all() and (turn < area * 4).all())
 
 
-def _find(reference, frame, method):
+def _find(reference: _Look, frame: _Look, method: str) -> tuple[np.ndarray, float]:
     """`find_motion` between two `_Look`."""
     still = np.eye(3)
     first = max((still, _find_translation(reference, frame)), key=lambda m: _likeness(reference, frame, m))
@@ -291,9 +293,9 @@ def _find(reference, frame, method):
         start = found[1][0] if found[1][1] > 0 else first
         homography = _refine(reference, frame, start, "homography")
         if homography[1] < DOUBTFUL:
-            start = _find_by_features(reference, frame)
-            if start is not None:
-                homography = max(homography, _refine(reference, frame, start, "homography"), key=lambda f: f[1])
+            matched = _find_by_features(reference, frame)
+            if matched is not None:
+                homography = max(homography, _refine(reference, frame, matched, "homography"), key=lambda f: f[1])
         found = [*found, homography] if method == "auto" else [found[0], homography]
     motion, correlation = found[0]
     for richer, reached in found[1:]:
@@ -302,19 +304,19 @@ def _find(reference, frame, method):
     return reference.enlarge(motion), correlation
 
 
-def find_motion(reference, frame, method="auto"):
+def find_motion(reference: Array, frame: Array, method: str = "auto") -> tuple[np.ndarray, float]:
     """Motion of one frame relative to another of the same size.
 
     Parameters
     ----------
-    reference, frame : float array (H, W) or (H, W, 3)
+    reference, frame : real array (H, W) or (H, W, 3)
         In [0, 1].
     method : {"auto", "translation", "homography"}
         See `register`.
 
     Returns
     -------
-    motion : (3, 3) float64 array
+    motion : float64 array (3, 3)
         Homography from the frame's pixels (x, y, 1) to the reference's.
     correlation : float
         Of the two, band-passed, where they overlap under that motion: 1 if alike, near 0 if they show different things.
@@ -322,13 +324,15 @@ def find_motion(reference, frame, method="auto"):
     return _find(_Look(reference), _Look(frame), method)
 
 
-def register(frames, method="auto", reference="sharpest", *, progress=False):
+def register(
+    frames: Iterable[Array], method: str = "auto", reference: str | int = "sharpest", *, progress: bool = False
+) -> Registration:
     """Lay all frames on one of them.
 
     Parameters
     ----------
-    frames : sequence of float arrays (H, W) or (H, W, 3)
-        At least two, of one size, in [0, 1].
+    frames : iterable of real arrays (H, W) or (H, W, 3)
+        At least two, of one size, in [0, 1]. They are resampled on their device; motion is found on the CPU.
     method : {"auto", "translation", "homography", "none"}
         The motion to look for. ``"auto"`` takes for each frame the simplest of none, a translation and a homography
         that is not clearly worse than the next; ``"none"`` returns the frames as they are.
@@ -355,29 +359,41 @@ def register(frames, method="auto", reference="sharpest", *, progress=False):
     Notes
     -----
     On band-passed luminances of at most half a megapixel: cross-correlation finds the translation, and Gauss-Newton
-    steps raise the correlation coefficient over translations or homographies (Evangelidis & Psarakis 2008, "Parametric
-    image alignment using enhanced correlation coefficient maximization"), which blur and gain disturb little: at low
-    frequencies the phase of a PSF is that of its centre of mass, and it is these centres that come to lie on each
-    other. If the correlation stays low, SIFT features and RANSAC give another start. Frames that would move by less
-    than 0.25 px are left untouched; others are resampled once, by cubic splines.
+    steps raise the correlation coefficient over translations or homographies (Evangelidis & Psarakis 2008,
+    doi:10.1109/TPAMI.2008.113), which blur and gain disturb little: at low frequencies the phase of a PSF is
+    that of its centre of mass, and it is these centres that come to lie on each other. If the correlation stays
+    low, SIFT features and RANSAC give another start. Frames that would move by less than 0.25 px are left untouched;
+    others are resampled once, by cubic splines.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.ndimage import gaussian_filter
+    >>> scene = gaussian_filter(np.random.default_rng(0).random((100, 110)), 1.5)
+    >>> found = register([scene[:90, :100], scene[4:94, 7:107]], "translation", reference=0)
+    >>> found.motions[1].round(1)  # what is in the corner of the second frame is at (7, 4) in the first
+    array([[1., 0., 7.],
+           [0., 1., 4.],
+           [0., 0., 1.]])
+    >>> found.frames[0].shape == found.frames[1].shape == scene[:90, :100][found.crop].shape
+    True
     """
     if method not in METHODS:
         raise DeconvnetError(f"unknown registration {method!r}: use one of {', '.join(METHODS)}")
-    frames = list(frames)
-    shape = frames[0].shape[:2]
+    kept: list[Any] = list(frames)
+    del frames
+    shape = kept[0].shape[:2]
     if reference == "sharpest":
-        reference = int(np.argmax([sharpness(frame) for frame in frames]))
+        reference = int(np.argmax([sharpness(frame) for frame in kept]))
+    reference = int(reference)
     if method == "none":
-        return Registration(frames, reference, [np.eye(3)] * len(frames), (slice(0, shape[0]), slice(0, shape[1])))
-    if progress:
-        from tqdm import tqdm
+        return Registration(kept, reference, [np.eye(3)] * len(kept), (slice(0, shape[0]), slice(0, shape[1])))
+    from tqdm import tqdm
 
-        numbered = tqdm(frames, desc="registering", unit="frame")
-    else:
-        numbered = frames
-    look = _Look(frames[reference])
-    motions = []
-    for index, frame in enumerate(numbered):
+    look = _Look(kept[reference])
+    motions: list[np.ndarray | None] = []
+    for index, frame in enumerate(tqdm(kept, desc="registering", unit="frame", disable=not progress)):
+        motion: np.ndarray | None
         motion, correlation = (np.eye(3), 1.0) if index == reference else _find(look, _Look(frame), method)
         reason = None
         if correlation < SAME:
@@ -399,8 +415,9 @@ def register(frames, method="auto", reference="sharpest", *, progress=False):
         )
     crop = _covered(shape, [m for m in motions if m is not None])
     registered = []
-    for frame, motion in zip(frames, motions):
+    for index, motion in enumerate(motions):
+        frame, kept[index] = kept[index], None  # nobody else may need it any more: a burst fills the memory
         if motion is not None:
             laid = frame if np.array_equal(motion, np.eye(3)) else _warp(frame, motion)
-            registered.append(np.ascontiguousarray(laid[crop]))
+            registered.append(array_module(frame).ascontiguousarray(laid[crop]))
     return Registration(registered, reference, motions, crop)

@@ -97,12 +97,25 @@ def test_results_lie_in_the_unit_range_and_have_the_frames_kind(colour_burst, gr
         assert picture.min() >= 0 and picture.max() <= 1
 
 
-def test_a_single_channel_axis_counts_as_grey(grey_burst):
+@pytest.mark.parametrize("method", ["mean", "fba"])
+def test_a_single_channel_axis_counts_as_grey_and_comes_back(grey_burst, method):
     with_axis = [f[..., None] for f in grey_burst]
-    np.testing.assert_array_equal(
-        deblur_burst(with_axis, method="mean", register="none"),
-        deblur_burst(grey_burst, method="mean", register="none"),
-    )
+    found = deblur_burst(with_axis, method=method, register="none")
+    expected = deblur_burst(grey_burst, method=method, register="none")
+    np.testing.assert_array_equal(found, expected[..., None])
+
+
+def test_frames_may_come_one_by_one_and_a_list_stays_whole(colour_burst):
+    expected = deblur_burst(colour_burst, method="fba", register="translation")
+    assert len(colour_burst) == 4
+    np.testing.assert_array_equal(deblur_burst(iter(colour_burst), method="fba", register="translation"), expected)
+
+
+def test_devices_give_one_picture(grey_burst, device):
+    moved = [np.roll(frame, (k, -k), axis=(0, 1)) for k, frame in enumerate(grey_burst)]
+    picture = deblur_burst(moved, method="fba", register="translation", device=device)
+    assert isinstance(picture, np.ndarray)
+    np.testing.assert_allclose(picture, deblur_burst(moved, method="fba", register="translation"), atol=1e-4)
 
 
 def test_the_network_runs_on_luminance_and_takes_colours_from_fba(colour_burst):
@@ -137,6 +150,11 @@ ONE = np.full((70, 80), 0.5, dtype=np.float32)
 @pytest.mark.parametrize(
     ("frames", "options", "message"),
     [
+        (None, {}, "the frames are of the type NoneType: a sequence of arrays"),
+        ("burst/", {}, "the frames are of the type str"),
+        (3, {}, "the frames are of the type int"),
+        ([None, None], {}, "frame 1 has the shape ()"),
+        (np.zeros((70, 80)), {}, "frame 1 has the shape (80,)"),
         ([], {}, "at least two frames"),
         ([ONE], {}, "at least two frames"),
         ([ONE, ONE[:, :75]], {}, "frame 2 is 75×70 pixels and frame 1 is 80×70"),

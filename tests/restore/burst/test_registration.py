@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import convolve, gaussian_filter, map_coordinates, shift
 
+from deconvnet.backend import to_device, to_host
 from deconvnet.errors import DeconvnetError
 from deconvnet.restore.burst.registration import find_motion, register, sharpness
 
@@ -94,6 +95,22 @@ def test_frames_are_laid_on_the_reference_and_cropped_to_common_ground(camera):
     for frame in result.frames:
         assert frame.shape == inner.shape and frame.dtype == camera.dtype
         assert np.abs(frame - inner)[4:-4, 4:-4].mean() < 0.01
+
+
+@pytest.mark.parametrize("method", ["translation", "homography"])
+def test_frames_are_resampled_on_their_device(camera, device, method):
+    frames = [camera, shift(camera, (3.3, -2.6), order=3, mode="mirror")]
+    expected = register(frames, method, reference=0)
+    found = register([to_device(frame, device) for frame in frames], method, reference=0)
+    assert type(found.frames[1]) is type(to_device(camera, device))
+    assert found.crop == expected.crop
+    np.testing.assert_allclose(to_host(found.frames[1]), expected.frames[1], atol=1e-5)
+
+
+def test_the_frames_given_stay_in_their_list(camera):
+    frames = [camera, shift(camera, (2, 2), order=1, mode="mirror")]
+    register(frames, "translation")
+    assert frames[0] is camera and frames[1] is not None
 
 
 def test_colour_frames_move_as_a_whole(astronaut):
