@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-__all__ = ["luminance", "transfer_colour"]
+from deconvnet.backend import Array
 
-#: Rec. 601.
-_WEIGHTS = (0.299, 0.587, 0.114)
+__all__ = ["LUMA_WEIGHTS", "luminance", "transfer_colour"]
+
+#: Of red, green and blue: ITU-R Rec. BT.601.
+LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 _ROWS = 256  # rows that are converted at once: bounds the memory
 
 
-def luminance(picture):
+def luminance(picture: Array) -> Array:
     """Rec. 601 luma ``0.299 R + 0.587 G + 0.114 B`` of the sRGB values, not of linear light.
 
     Parameters
     ----------
-    picture : array (H, W, 3) or (H, W)
+    picture : float array (H, W, 3) or (H, W)
         sRGB in [0, 1]; a grey picture is its own luminance.
 
     Returns
     -------
-    array (H, W)
+    float array (H, W)
         In the picture's dtype; a grey picture is returned as it is, not copied.
     """
     if picture.ndim == 2:
         return picture
-    red, green, blue = (picture.dtype.type(w) for w in _WEIGHTS)
+    red, green, blue = (picture.dtype.type(w) for w in LUMA_WEIGHTS)
     return red * picture[..., 0] + green * picture[..., 1] + blue * picture[..., 2]
 
 
-def transfer_colour(restored, colours):
+def transfer_colour(restored: np.ndarray, colours: np.ndarray) -> np.ndarray:
     """The colours (CIE Lab a, b) of one picture with the luminance of another.
 
     Parameters
@@ -52,7 +56,8 @@ def transfer_colour(restored, colours):
     from a picture that has the restored luma and nearly the right colour: ``colours`` with the difference of the lumas
     added to R, G and B alike. With the a, b of ``colours`` it gives a picture whose luma is off by a little; that
     difference is added and L taken once more. Where nothing was restored, nothing changes. Colours by the a, b
-    channels of the accumulated frames: Wieschollek et al. 2016, Sec. 3.3.
+    channels of the accumulated frames: Wieschollek et al. 2016, "End-to-End Learning for Image Burst Deblurring",
+    Sec. 3.3, doi:10.1007/978-3-319-54190-7_3.
     """
     from skimage.color import lab2rgb, rgb2lab
 
@@ -71,7 +76,7 @@ def transfer_colour(restored, colours):
     return picture
 
 
-def _quiet_lab2rgb(lab2rgb, lab):
+def _quiet_lab2rgb(lab2rgb: Callable, lab: np.ndarray) -> np.ndarray:
     """`lab2rgb` without its warning about impossible colours, which are clipped here anyway."""
     import warnings
 

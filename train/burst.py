@@ -17,6 +17,7 @@ from deconvnet.backend import array_module, to_device, to_host
 from deconvnet.files import save_figure
 from deconvnet.layers.fba import fba
 from deconvnet.layers.losses import clipped_squared_error, log_squared_error, relative_psf_error, squared_error
+from deconvnet.metrics import psnr
 from deconvnet.networks.io import build_network
 from train.command import add_run_options, positive, read_photographs, run
 
@@ -26,12 +27,6 @@ FBA_POWERS = (3, 5, 7, 11, 15, 20, 30, 50)
 LOSSES = {"log": log_squared_error, "mse": squared_error, "clipped": clipped_squared_error}
 ROWS = 32 * 14  # frames in a batch of the default size: other frame counts keep the product
 VALIDATION_SEED = 20161  # fixed, so that runs with other seeds are measured on the same bursts
-
-
-def psnr(prediction, truth):
-    """Peak signal-to-noise ratio in dB per example, (B, ...) -> (B,); peak 1, at most 80 dB."""
-    axes = tuple(range(1, truth.ndim))
-    return -10 * np.log10(np.maximum(((prediction - truth) ** 2).mean(axis=axes), 1e-8))
 
 
 def central(patches, side):
@@ -62,16 +57,18 @@ class ValidationSet:
     def references(self):
         """PSNR of the typical frame, the best frame, the mean, and FBA at p = 11 and at its best p."""
         patches = central(self.frames, self.side)
-        each = np.stack([psnr(central(patches[:, i], self.centre), self.truth) for i in range(patches.shape[1])])
+        each = np.stack(
+            [psnr(central(patches[:, i], self.centre), self.truth, batch=True) for i in range(patches.shape[1])]
+        )
         scores = {
             "typical frame": float(np.median(each, axis=0).mean()),
             "best frame": float(each.max(axis=0).mean()),
-            "mean": float(psnr(central(patches.mean(axis=1), self.centre), self.truth).mean()),
+            "mean": float(psnr(central(patches.mean(axis=1), self.centre), self.truth, batch=True).mean()),
         }
         by_power = {}
         for power in FBA_POWERS:
             fused = np.concatenate([self.fuse(patches[i : i + 16], power) for i in range(0, len(patches), 16)])
-            by_power[power] = float(psnr(central(fused, self.centre), self.truth).mean())
+            by_power[power] = float(psnr(central(fused, self.centre), self.truth, batch=True).mean())
         best = max(by_power, key=by_power.get)
         scores["FBA p=11"] = by_power[11]
         scores["FBA best p"] = by_power[best]
@@ -87,7 +84,7 @@ class ValidationSet:
         for i in range(0, len(self.truth), 16):
             frames = central(self.frames[i : i + 16], network.surround)
             prediction, _ = network.forward(to_device(np.ascontiguousarray(frames), device))
-            found.append(psnr(to_host(prediction), self.truth[i : i + 16]))
+            found.append(psnr(to_host(prediction), self.truth[i : i + 16], batch=True))
         return float(np.concatenate(found).mean())
 
 
@@ -177,7 +174,7 @@ def draw_examples(path, network, data, power, device, rows=6):
     prediction, _ = network.forward(to_device(np.ascontiguousarray(central(frames, network.surround)), device))
     fused = central(data.fuse(np.ascontiguousarray(central(frames, network.patch)), power), network.centre)
     cut = central(frames, network.centre)
-    each = np.stack([psnr(cut[:, i], truth) for i in range(cut.shape[1])])
+    each = np.stack([psnr(cut[:, i], truth, batch=True) for i in range(cut.shape[1])])
     best = cut[np.arange(rows), each.argmax(axis=0)]
     columns = [(f"frame {i + 1}", cut[:, i]) for i in range(min(3, cut.shape[1]))]
     columns += [("best frame", best), (f"FBA p={power}", fused), (network.name, to_host(prediction)), ("truth", truth)]
@@ -190,7 +187,7 @@ def draw_examples(path, network, data, power, device, rows=6):
             ax = axes[i][j]
             ax.imshow(pictures[i], cmap="gray", vmin=low, vmax=high, interpolation="nearest")
             ax.set_axis_off()
-            score = "" if title == "truth" else f"{psnr(pictures[i : i + 1], truth[i : i + 1])[0]:.1f} dB"
+            score = "" if title == "truth" else f"{psnr(pictures[i], truth[i]):.1f} dB"
             ax.set_title(f"{title}\n{score}" if i == 0 else score, fontsize=7)
     save_figure(path, figure, dpi=130)
 

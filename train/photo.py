@@ -18,6 +18,7 @@ from deconvnet.errors import DeconvnetError
 from deconvnet.files import save_figure
 from deconvnet.layers.image_estimation import blurry_spectrum, estimate_image
 from deconvnet.layers.losses import relative_psf_error
+from deconvnet.metrics import psf_error, psnr
 from deconvnet.networks.io import build_network, load_network
 from train.command import add_run_options, noise_level, positive, read_photographs, run
 
@@ -28,17 +29,6 @@ RATES = {"adam": 3e-3, "sgd": 1e-2, "adadelta": 0.01}  # the last is the paper's
 VALIDATION_SEED = 20151  # fixed, so that runs with other seeds are measured on the same photographs and blurs
 CHUNK = 4  # validation photographs at a time
 BETA = 1e-2  # of the quotient that shows what a PSF is worth
-
-
-def psf_errors(psfs, truth):
-    """``‖psf − truth‖² / ‖truth‖²`` of each PSF, (B, k, k) -> (B,)."""
-    return ((psfs - truth) ** 2).sum(axis=(-2, -1)) / (truth**2).sum(axis=(-2, -1))
-
-
-def psnr(prediction, truth, border):
-    """PSNR in dB of each image (B, H, W) without a border, peak 1."""
-    inner = (slice(None), slice(border, -border), slice(border, -border))
-    return -10 * np.log10(np.maximum(((prediction[inner] - truth[inner]) ** 2).mean(axis=(-2, -1)), 1e-8))
 
 
 def deconvolve(frames, psfs):
@@ -73,19 +63,19 @@ class PhotoValidation:
 
     def errors(self, network, device):
         """Mean relative PSF error after every stage of the finest scale."""
-        return [float(psf_errors(psfs, self.psfs).mean()) for psfs in self.estimates(network, device)]
+        return [float(psf_error(psfs, self.psfs).mean()) for psfs in self.estimates(network, device)]
 
     def references(self):
         """Error without a network: the mean of all true PSFs as the estimate."""
         mean = np.broadcast_to(self.psfs.mean(axis=0), self.psfs.shape)
-        return {"mean PSF": float(psf_errors(mean, self.psfs).mean())}
+        return {"mean PSF": float(psf_error(mean, self.psfs).mean())}
 
     def pictures_psnr(self, network, device):
         """PSNR of the blurry photographs, and of those deconvolved with the estimated and with the true PSFs."""
         border = self.psfs.shape[-1]
-        scores = {"blurry": psnr(self.frames, self.sharp, border)}
+        scores = {"blurry": psnr(self.frames, self.sharp, border=border, batch=True)}
         for name, psfs in (("estimated PSF", self.estimates(network, device)[-1]), ("true PSF", self.psfs)):
-            scores[name] = psnr(deconvolve(self.frames, psfs), self.sharp, border)
+            scores[name] = psnr(deconvolve(self.frames, psfs), self.sharp, border=border, batch=True)
         return {name: round(float(values.mean()), 2) for name, values in scores.items()}
 
 
@@ -144,7 +134,7 @@ class PhotoTask:
         truth = batch.psfs[:, 0]
         synthesis = time.perf_counter() - begun
         psfs, cache = self.network.forward(batch.frames[:, 0], train=True)
-        errors = psf_errors(psfs[-1], truth)
+        errors = psf_error(psfs[-1], truth)
         kept = errors <= (np.inf if running is None else OUTLIER * running)
         if not kept.any():
             return running, synthesis
@@ -193,8 +183,9 @@ def draw_examples(path, network, data, device, rows=6):
     restored = deconvolve(frames, estimates[-1])
     border = truth.shape[-1]
     columns = [("true PSF", truth, None)]
-    columns += [(f"stage {i + 1}", psfs, psf_errors(psfs, truth)) for i, psfs in enumerate(estimates)]
-    columns += [("blurry", frames, psnr(frames, sharp, border)), ("restored", restored, psnr(restored, sharp, border))]
+    columns += [(f"stage {i + 1}", psfs, psf_error(psfs, truth)) for i, psfs in enumerate(estimates)]
+    for title, pictures in (("blurry", frames), ("restored", restored)):
+        columns.append((title, pictures, psnr(pictures, sharp, border=border, batch=True)))
     columns += [("sharp", sharp, None)]
     figure = Figure(figsize=(1.7 * len(columns), 1.85 * len(picked)), layout="constrained")
     FigureCanvasAgg(figure)

@@ -14,12 +14,13 @@ from bench.experiments.common import Experiment, Sizes, read_grey, unseen_photog
 from bench.experiments.drawing import curves, empty_figure, mosaic, picture_rows, psf_picture
 from bench.scoring.data import blurred_photographs
 from bench.scoring.panels import busiest_window
-from bench.scoring.protocol import BORDER, aligned_score, error_ratio, load_levin, psf_error, score
+from bench.scoring.protocol import BORDER, aligned_score, load_levin, score
 from deconvnet.backend import resolve_device, to_device, to_host
 from deconvnet.blur.psf import load_shake, sample_gp_psfs, sample_recorded_psfs
 from deconvnet.errors import DeconvnetError
 from deconvnet.inspect.figures import filters_figure, maps_figure, psfs_figure
 from deconvnet.inspect.model import stage_maps
+from deconvnet.metrics import aligned_psf_error, error_ratio, psf_error
 from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve
 from deconvnet.restore.photo.psf import estimate_psf
 
@@ -109,9 +110,9 @@ def psf_size(options):
             {
                 "photo": case.name,
                 "PSF size": size,
-                "PSF error": psf_error(psf, case.psf),
-                "error ratio": error_ratio(found["network"], found["true PSF"]),
-                "error ratio of the blurry photo": error_ratio(found["blurry"], found["true PSF"]),
+                "PSF error": aligned_psf_error(psf, case.psf),
+                "error ratio": error_ratio(found["network"].ssd, found["true PSF"].ssd),
+                "error ratio of the blurry photo": error_ratio(found["blurry"].ssd, found["true PSF"].ssd),
                 **{f"PSNR, {name}": s.psnr for name, s in found.items()},
             }
         )
@@ -174,7 +175,7 @@ def crop_size(options):
                 top = (available - side) // 2
                 part = case.blurry[top : top + side, top : top + side]
                 found = estimated_psf(network, part, options.device)
-                errors[s, i, w] = ((found - psf) ** 2).sum() / (psf**2).sum()
+                errors[s, i, w] = psf_error(found, psf)
                 if s == len(supports) - 1 and w == 0:
                     shown.append((side, part, found, errors[s, i, w]))
                 bar.update()
@@ -258,7 +259,7 @@ def filters_and_maps(options):
     figures["psfs"] = psfs_figure(maps, psf, "PSF after every stage")
     if psf is not None:
         finest = [m for m in maps if m.latent.shape == case.sharp.shape]
-        numbers["PSF error by stage"] = {m.name: psf_error(m.psf, psf) for m in finest}
+        numbers["PSF error by stage"] = {m.name: aligned_psf_error(m.psf, psf) for m in finest}
         numbers["PSNR in dB by stage"] = {m.name: score(m.latent, case.sharp, BORDER).psnr for m in finest}
     return numbers, figures
 

@@ -21,9 +21,10 @@ from bench.scoring.protocol import score
 from deconvnet.backend import resolve_device
 from deconvnet.blur.synthesis import BurstSettings, BurstSynthesizer
 from deconvnet.errors import DeconvnetError
+from deconvnet.metrics import psf_error
 from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve
 from train.command import read_photographs
-from train.photo import PhotoValidation, psf_errors
+from train.photo import PhotoValidation
 
 __all__ = ["EXPERIMENTS"]
 
@@ -94,7 +95,7 @@ def _compare(options, kinds):
             psfs = test.estimates(networks[label], resolve_device(options.device))[-1]
             pictures = _restored(test.frames, psfs, kind.noise)
             each = psnrs(pictures)
-            errors[i, j], psnr[i, j] = psf_errors(psfs, test.psfs).mean(), np.mean(each)
+            errors[i, j], psnr[i, j] = psf_error(psfs, test.psfs).mean(), np.mean(each)
             found.append((psfs, pictures, each))
             bar.update()
         rows.append(_example(test, found, labels, j))

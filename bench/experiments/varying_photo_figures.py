@@ -18,6 +18,7 @@ from deconvnet.colour import luminance
 from deconvnet.inspect.model import stage_maps
 from deconvnet.inspect.psf_picture import draw_psf_grid
 from deconvnet.io import read_image
+from deconvnet.metrics import psf_error
 from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve
 from deconvnet.restore.photo.psf import estimate_varying_psfs
 from deconvnet.restore.photo.varying import (
@@ -110,8 +111,8 @@ def varying(options):
     if truth is not None:
         restored["true PSFs"] = deconvolve_varying(blurry, true_psfs)
         scores = {name: score(picture, truth, BORDER).psnr for name, picture in restored.items()}
-        errors = {name: _mean_error(psfs, true_psfs) for name, psfs in estimates.items()}
-        errors["one PSF"] = _mean_error(np.broadcast_to(uniform, true_psfs.shape), true_psfs)
+        errors = {name: float(psf_error(psfs, true_psfs).mean()) for name, psfs in estimates.items()}
+        errors["one PSF"] = float(psf_error(uniform, true_psfs).mean())
         numbers.update({"PSF error": errors, "PSNR in dB": scores})
         restored["truth"], estimates["true"] = truth, true_psfs
     numbers["pixels of a PSF above a tenth of its maximum"] = {
@@ -129,11 +130,6 @@ def varying(options):
         [(named.get(name, name), draw_psf_grid(psfs)) for name, psfs in estimates.items()],
     ]
     return numbers, picture_rows(rows, width=2.6)
-
-
-def _mean_error(psfs, truth):
-    """Mean over the patches of the relative squared error of a PSF."""
-    return float((((psfs - truth) ** 2).sum(axis=(-2, -1)) / (truth**2).sum(axis=(-2, -1))).mean())
 
 
 EXPERIMENTS = {

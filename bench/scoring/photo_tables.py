@@ -8,10 +8,11 @@ import numpy as np
 from tqdm import tqdm
 
 from bench.scoring.panels import busiest_window, draw_panels, with_psf
-from bench.scoring.protocol import BORDER, aligned_score, error_ratio, psf_error
+from bench.scoring.protocol import BORDER, aligned_score
 from deconvnet.colour import luminance
 from deconvnet.errors import DeconvnetError
 from deconvnet.io import read_image
+from deconvnet.metrics import aligned_psf_error, error_ratio
 from deconvnet.restore.photo.deblur import deblur
 
 __all__ = ["PEERS", "fitting_psf_size", "score_cases", "score_pairs"]
@@ -137,8 +138,8 @@ def score_cases(
         for name, found in scores.items():
             row |= {name: found.psnr} if name in PEERS else {name: found.psnr, f"{name} SSIM": found.ssim}
         row["above blurry"] = scores["ours"].psnr - scores["blurry"].psnr
-        row["error ratio"] = error_ratio(scores["ours"], scores["true PSF"])
-        row["PSF error"] = psf_error(psf, case.psf)
+        row["error ratio"] = error_ratio(scores["ours"].ssd, scores["true PSF"].ssd)
+        row["PSF error"] = aligned_psf_error(psf, case.psf)
         table.append(row)
         if pictures:
             _draw_case(pictures, case.name, shown, scores, {"ours": psf, "true PSF": case.psf}, case.sharp)

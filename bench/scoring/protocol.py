@@ -14,6 +14,7 @@ import numpy as np
 
 from deconvnet.colour import luminance
 from deconvnet.errors import DeconvnetError
+from deconvnet.metrics import psnr, squared_difference, ssim
 
 __all__ = [
     "BORDER",
@@ -21,11 +22,9 @@ __all__ = [
     "PhotoCase",
     "Score",
     "aligned_score",
-    "error_ratio",
     "find_shift",
     "load_levin",
     "load_psfs",
-    "psf_error",
     "score",
 ]
 
@@ -61,9 +60,9 @@ class Score(NamedTuple):
     Attributes
     ----------
     psnr : float
-        dB, peak 1.
+        dB, peak 1; see `deconvnet.metrics.psnr`.
     ssim : float
-        scikit-image's, with its default window of 7×7.
+        See `deconvnet.metrics.ssim`.
     ssd : float
         Sum of squared differences; of all channels.
     shift : (float, float)
@@ -73,7 +72,7 @@ class Score(NamedTuple):
     psnr: float
     ssim: float
     ssd: float
-    shift: tuple[float, float]
+    shift: tuple[float, float] = (0.0, 0.0)
 
 
 def score(picture, truth, border=0):
@@ -92,15 +91,9 @@ def score(picture, truth, border=0):
     Score
         With the shift (0, 0).
     """
-    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-
-    inside = tuple(slice(border, side - border) for side in truth.shape[:2])
-    a, b = np.clip(picture, 0, 1)[inside].astype(np.float64), truth[inside].astype(np.float64)
-    ssd = float(np.sum((a - b) ** 2))
-    # Identical pictures have no finite ratio: their summed error counts as 1e-12.
-    psnr = float(peak_signal_noise_ratio(b, a, data_range=1)) if ssd > 0 else 10 * np.log10(a.size / 1e-12)
-    ssim = float(structural_similarity(b, a, data_range=1, channel_axis=-1 if a.ndim == 3 else None))
-    return Score(psnr, ssim, ssd, (0.0, 0.0))
+    picture = np.clip(picture, 0, 1)
+    how = {"border": border}
+    return Score(psnr(picture, truth, **how), ssim(picture, truth, **how), squared_difference(picture, truth, **how))
 
 
 def _box_sums(image, height, width):
@@ -225,42 +218,6 @@ def aligned_score(picture, truth, border=BORDER, reach=REACH):
     shift = find_shift(luminance(picture), luminance(truth), border, reach)
     inside = tuple(slice(border, side - border) for side in truth.shape[:2])
     return score(_moved(picture, shift, border), truth[inside])._replace(shift=shift)
-
-
-def error_ratio(estimated, known):
-    """Summed squared difference with the estimated PSF over that with the true one.
-
-    Parameters
-    ----------
-    estimated, known : Score
-        Of the deconvolutions, by one method, with the estimated and with the true PSF.
-
-    Returns
-    -------
-    float
-        1 if the estimate is as good as the truth; up to 2, Levin et al. 2009 call a result good.
-    """
-    return estimated.ssd / known.ssd
-
-
-def psf_error(psf, truth):
-    """Relative squared error of a PSF, where it fits the truth best.
-
-    Parameters
-    ----------
-    psf, truth : float array (h, w)
-        Of any sizes.
-
-    Returns
-    -------
-    float
-        The smallest ``‖psf moved − truth‖² / ‖truth‖²`` over whole pixels.
-    """
-    from scipy.signal import correlate
-
-    a, b = psf.astype(np.float64) / psf.sum(), truth.astype(np.float64) / truth.sum()
-    overlap = correlate(a, b, mode="full").max()
-    return float(((a**2).sum() + (b**2).sum() - 2 * overlap) / (b**2).sum())
 
 
 def _load_mat(file):

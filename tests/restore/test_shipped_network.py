@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from skimage import data
-from skimage.metrics import peak_signal_noise_ratio
 
 from deconvnet import deblur_burst
 from deconvnet.blur.convolve import convolve
 from deconvnet.blur.psf import sample_gp_psfs
+from deconvnet.metrics import psnr
 from deconvnet.networks.io import load_network
 
 
@@ -26,12 +26,8 @@ def _restore(network, support, count):
     margin = psfs.shape[-1] // 2
     truth = sharp[margin : margin + frames.shape[1], margin : margin + frames.shape[2]]
     picture = deblur_burst(list(frames), model=network, register="none", device="cpu")
-    inside = (slice(16, -16), slice(16, -16))
-
-    def psnr(image):
-        return peak_signal_noise_ratio(truth[inside], image[inside], data_range=1)
-
-    return psnr(picture), max(psnr(frame) for frame in frames), psnr(frames.mean(axis=0))
+    each = psnr(frames, np.broadcast_to(truth, frames.shape), border=16, batch=True)
+    return psnr(picture, truth, border=16), max(each), psnr(frames.mean(axis=0), truth, border=16)
 
 
 @pytest.mark.parametrize(("support", "gain"), [(3, 3.0), (7, 3.0), (17, 3.0)])

@@ -7,6 +7,7 @@ from scipy.ndimage import convolve, shift
 import deconvnet
 from deconvnet.colour import luminance
 from deconvnet.errors import DeconvnetError
+from deconvnet.metrics import psnr
 from deconvnet.restore.burst.deblur import deblur_burst
 from deconvnet.restore.burst.fba import fourier_burst_accumulation
 
@@ -18,10 +19,6 @@ def _shaky(picture, rng, noise=0.005):
         psfs = [psf[..., None] for psf in psfs]
     frames = [convolve(picture, psf, mode="mirror") + noise * rng.standard_normal(picture.shape) for psf in psfs]
     return [np.clip(f, 0, 1).astype(np.float32) for f in frames]
-
-
-def _psnr(a, b):
-    return -10 * np.log10(np.mean((a.astype(float) - b) ** 2))
 
 
 class _MeanNetwork:
@@ -53,7 +50,7 @@ def colour_burst(astronaut, rng):
 
 
 def test_fba_is_sharper_than_the_mean_and_than_most_frames(camera, grey_burst):
-    scores = {m: _psnr(deblur_burst(grey_burst, method=m, register="none"), camera) for m in ("fba", "mean")}
+    scores = {m: psnr(deblur_burst(grey_burst, method=m, register="none"), camera) for m in ("fba", "mean")}
     assert scores["fba"] > scores["mean"] + 5
     assert scores["fba"] > 30
 
@@ -70,7 +67,7 @@ def test_moving_frames_are_registered_first(camera, grey_burst, method):
     inner = picture[8:-8, 8:-8]
     height, width = inner.shape
     places = [(8 + y, 8 + x) for y in range(rows + 1) for x in range(columns + 1)]
-    best = max(_psnr(inner, still[y : y + height, x : x + width]) for y, x in places)
+    best = max(psnr(inner, still[y : y + height, x : x + width]) for y, x in places)
     assert best > 28
 
 

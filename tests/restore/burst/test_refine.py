@@ -8,17 +8,13 @@ import deconvnet
 from deconvnet.backend import to_device, to_host
 from deconvnet.blur.convolve import convolve
 from deconvnet.blur.psf import sample_gp_psfs
+from deconvnet.metrics import psf_error
 from deconvnet.restore.burst.deblur import patches
 from deconvnet.restore.burst.deblur import refine as burst_refinement
 from deconvnet.restore.burst.patches import restore_frames
 from deconvnet.restore.burst.refine import _Window, refine_burst_psfs
 
 COUNT, SIDE, SUPPORT = 8, 15, 11
-
-
-def errors(found, true):
-    """Relative squared error of each PSF."""
-    return ((found - true) ** 2).sum(axis=(1, 2)) / (true**2).sum(axis=(1, 2))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +46,7 @@ def test_refined_psfs_are_nearer_to_the_truth(burst, rough, device):
     assert found.shape == true.shape and found.dtype == np.float32
     assert found.min() >= 0
     np.testing.assert_allclose(found.sum(axis=(1, 2)), 1, atol=1e-5)
-    assert errors(found, true).mean() < 0.4 * errors(rough, true).mean()
+    assert psf_error(found, true).mean() < 0.4 * psf_error(rough, true).mean()
 
 
 def test_the_scale_of_the_values_does_not_matter(burst, rough):
@@ -71,7 +67,7 @@ def test_frames_without_noise_give_finite_psfs(burst, rough):
     frames = convolve(np.repeat(truth[None], COUNT, axis=0), true, border="valid")
     found = refine_burst_psfs(frames, rough)
     assert np.isfinite(found).all()
-    assert errors(found, true).mean() < 0.4 * errors(rough, true).mean()
+    assert psf_error(found, true).mean() < 0.4 * psf_error(rough, true).mean()
 
 
 def test_the_likelier_psfs_have_the_smaller_surprise(burst, rough):
@@ -96,7 +92,7 @@ def test_wide_psfs_may_start_on_smaller_frames(camera, monkeypatch):
     )
     found = refine_burst_psfs(frames, start)
     assert called
-    assert errors(found, true).mean() < errors(start, true).mean()
+    assert psf_error(found, true).mean() < psf_error(start, true).mean()
 
 
 def test_frames_without_anything_to_see_leave_the_psfs_as_they_are(burst):
@@ -104,7 +100,7 @@ def test_frames_without_anything_to_see_leave_the_psfs_as_they_are(burst):
     flat = np.full((COUNT, 100, 100), 0.3, dtype=np.float32)
     np.testing.assert_array_equal(refine_burst_psfs(flat, psfs), psfs)
     noise = flat + 0.01 * np.random.default_rng(0).standard_normal(flat.shape, dtype=np.float32)
-    assert errors(refine_burst_psfs(noise, psfs), psfs).max() < 0.1
+    assert psf_error(refine_burst_psfs(noise, psfs), psfs).max() < 0.1
 
 
 def test_a_picture_restored_with_refined_psfs_is_better(burst, monkeypatch):

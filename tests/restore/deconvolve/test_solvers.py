@@ -8,11 +8,8 @@ from deconvnet.backend import to_device, to_host
 from deconvnet.blur.convolve import convolve
 from deconvnet.blur.psf import sample_gp_psfs
 from deconvnet.errors import DeconvnetError
+from deconvnet.metrics import psnr
 from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve, estimate_noise, shrink_hyper_laplacian
-
-
-def psnr(a, b):
-    return float(-10 * np.log10(np.mean((np.clip(a, 0, 1) - b) ** 2)))
 
 
 @pytest.fixture(scope="module")

@@ -12,15 +12,12 @@ from deconvnet.blur.psf import sample_gp_psfs
 from deconvnet.cli.photo import add_photo
 from deconvnet.errors import DeconvnetError
 from deconvnet.io import read_image, write_image
+from deconvnet.metrics import psnr
 from deconvnet.networks.io import save_network
 from deconvnet.networks.photo_pyramid import Pyramid, scale_config
 from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, REFINED_PSF, deconvolve
 from deconvnet.restore.photo.deblur import deblur
 from deconvnet.restore.photo.psf_cleanup import clean_psf
-
-
-def psnr(a, b):
-    return float(-10 * np.log10(np.mean((np.clip(a, 0, 1) - b) ** 2)))
 
 
 def resized(psf, size):

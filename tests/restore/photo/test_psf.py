@@ -9,19 +9,12 @@ from deconvnet.backend import to_device, to_host
 from deconvnet.blur.convolve import convolve
 from deconvnet.blur.psf import sample_gp_psfs
 from deconvnet.errors import DeconvnetError
+from deconvnet.metrics import psf_error, psnr
 from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve
 from deconvnet.restore.photo.psf import check_psf_options, estimate_psf, estimate_varying_psfs
 from deconvnet.restore.photo.psf_cleanup import clean_psf, sharpen_psf, unlikeliness
 
 SIZES = (9, 17, 25)
-
-
-def psnr(a, b):
-    return float(-10 * np.log10(np.mean((np.clip(a, 0, 1) - b) ** 2)))
-
-
-def relative_error(psf, true):
-    return float(((psf - true) ** 2).sum() / (true**2).sum())
 
 
 class Estimates:
@@ -52,8 +45,8 @@ def test_cleaning_takes_specks_and_keeps_the_path(psf, device):
     clean = to_host(clean_psf(to_device(noisy, device)))
     assert clean.dtype == np.float32
     assert clean.sum() == pytest.approx(1, abs=1e-5)
-    assert relative_error(clean, psf) < 0.5 * relative_error(noisy, psf)
-    assert relative_error(clean_psf(psf), psf) < 0.01
+    assert psf_error(clean, psf) < 0.5 * psf_error(noisy, psf)
+    assert psf_error(clean_psf(psf), psf) < 0.01
 
 
 def test_what_is_dim_or_apart_and_light_is_taken_away():
@@ -80,7 +73,7 @@ def test_sharpening_undoes_a_gaussian(psf, dtype):
     assert sharp.dtype == dtype
     assert sharp.min() >= 0
     assert sharp.sum() == pytest.approx(1, abs=1e-5)
-    assert relative_error(sharp, psf) < 0.4 * relative_error(soft, psf)
+    assert psf_error(sharp, psf) < 0.4 * psf_error(soft, psf)
     assert sharpen_psf(soft, 0) is soft
 
 
@@ -181,10 +174,8 @@ def test_refinement_mends_the_estimate_also_at_sizes_that_the_network_lacks(psf,
     found = estimate_psf(network, blurry, size)
     assert found.shape == (size, size)
     wide = _resized(psf, 21)
-    fit = min(
-        relative_error(np.roll(_resized(found, 21), (dy, dx), (0, 1)), wide) for dy in (-1, 0, 1) for dx in (-1, 0, 1)
-    )
-    assert fit < 0.5 * relative_error(soft / soft.sum(), psf)
+    fit = min(psf_error(np.roll(_resized(found, 21), (dy, dx), (0, 1)), wide) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
+    assert fit < 0.5 * psf_error(soft / soft.sum(), psf)
 
 
 def test_sizes_may_be_text(psf):

@@ -8,6 +8,7 @@ from deconvnet.backend import irfft2, rfft2, to_device, to_host
 from deconvnet.blur.camera_motion import random_motion
 from deconvnet.blur.filter_flow import filter_flow
 from deconvnet.errors import DeconvnetError
+from deconvnet.metrics import psf_error, psnr
 from deconvnet.restore.deconvolve.solvers import Convolution, deconvolve
 from deconvnet.restore.photo.varying import (
     VaryingBlur,
@@ -23,12 +24,8 @@ from deconvnet.testing import dottest
 GRID, K = (3, 4), 13
 
 
-def psnr(a, b):
-    return float(-10 * np.log10(np.mean((np.clip(a, 0, 1) - b) ** 2)))
-
-
 def relative_error(psfs, true):
-    return float((((psfs - true) ** 2).sum(axis=(-2, -1)) / (true**2).sum(axis=(-2, -1))).mean())
+    return float(psf_error(psfs, true).mean())
 
 
 def gradients(image):
