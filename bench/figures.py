@@ -18,7 +18,7 @@ from bench.experiments.common import PROGRAM, Sizes
 from bench.scoring.report import describe_run, write_json
 from deconvnet.errors import DeconvnetError, exit_status
 from deconvnet.files import save_figure
-from train.command import noise_level, positive
+from train.command import noise_level, positive, rate
 
 __all__ = ["experiments", "main"]
 
@@ -82,7 +82,7 @@ OPTIONS = {
     "crop": {"type": positive, "metavar": "PX", "help": "side of the training crops"},
     "validation": {"type": positive, "metavar": "N", "help": "validation examples"},
     "validation_crop": {"type": positive, "metavar": "PX", "help": "their side"},
-    "lr": {"type": float, "help": "highest learning rate"},
+    "lr": {"type": rate, "help": "highest learning rate"},
 }
 
 

@@ -19,7 +19,8 @@ from deconvnet.layers.fba import fba
 from deconvnet.layers.losses import clipped_squared_error, log_squared_error, relative_psf_error, squared_error
 from deconvnet.metrics import psnr
 from deconvnet.networks.io import build_network
-from train.command import add_run_options, positive, read_photographs, run
+from train.command import add_run_options, natural, noise_level, odd, positive, rate, read_photographs, run, weight
+from train.loop import say
 
 PROGRAM = "train.burst"
 OUT = "runs/burst"
@@ -240,19 +241,21 @@ def _parser():
     data.add_argument("--shake", metavar="PATH", help="recorded hand shake: a gyroscope text file, or a folder of them")
     data.add_argument("--blur", choices=("mixed", "plain", "camera"), help="the papers' setting, a camera's, or both")
     data.add_argument("--frames", type=_frame_range, metavar="N", help="frames a burst, 14 or 2-14 (default 2-14)")
-    data.add_argument("--psf-size", type=positive, metavar="PX", help="largest PSF support (default 25)")
-    data.add_argument("--noise", type=float, help="standard deviation of the plain setting's noise (default 0.01)")
+    data.add_argument("--psf-size", type=odd, metavar="PX", help="side of the PSFs, odd (default 25)")
+    data.add_argument(
+        "--noise", type=noise_level, help="standard deviation of the plain setting's noise (default 0.01)"
+    )
     net = parser.add_argument_group("network and optimisation")
     net.add_argument("--network", choices=("quotient", "compact", "paper"))
     net.add_argument("--steps", type=positive, help=f"default {DEFAULTS['steps']}")
     net.add_argument("--batch", type=positive, help="bursts a step at the full number of frames (default 32)")
     net.add_argument("--loss", choices=tuple(LOSSES), help="of the predicted patch (default log: as PSNR counts)")
-    net.add_argument("--psf-loss", type=float, metavar="W", help="weight of the PSFs' relative error (default 0.1)")
+    net.add_argument("--psf-loss", type=weight, metavar="W", help="weight of the PSFs' relative error (default 0.1)")
     net.add_argument("--optimizer", choices=("adam", "sgd", "adadelta"))
-    net.add_argument("--lr", type=float, help="highest learning rate (default 1e-3)")
+    net.add_argument("--lr", type=rate, help="highest learning rate (default 1e-3)")
     net.add_argument("--lr-schedule", choices=("cosine", "step", "constant"))
-    net.add_argument("--clip", type=float, help="gradients longer than this are shortened (default 1)")
-    net.add_argument("--seed", type=int)
+    net.add_argument("--clip", type=weight, help="gradients longer than this are shortened (default 1; 0: none)")
+    net.add_argument("--seed", type=natural)
     add_run_options(parser, out=OUT, validation="validation bursts (default 128)")
     return parser
 
@@ -312,10 +315,9 @@ def make_task(settings, device, *, quiet=False):
     task = BurstTask(network, settings, training, validation, device)
     task.fit(np.random.default_rng((settings["seed"], 2)))
     network.to(device)
-    print(
+    say(
         f"{len(seen)} photographs to learn from, {len(unseen)} to validate on; network {name}, "
-        f"{sum(p.value.size for p in network.parameters().values()) / 1e6:.1f} M weights, device {device}",
-        file=sys.stderr,
+        f"{sum(p.value.size for p in network.parameters().values()) / 1e6:.1f} M weights, device {device}"
     )
     return task
 

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import math
 import warnings
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from deconvnet.backend import resolve_device
 from deconvnet.errors import DeconvnetError, exit_status
-from train.loop import Schedule, claim_folder, read_settings, train
+from train.checkpoint import claim_folder, read_settings
+from train.loop import Schedule, Task, say, train
 
-__all__ = ["add_run_options", "noise_level", "positive", "read_photographs", "run"]
+if TYPE_CHECKING:
+    from deconvnet.blur.photographs import Photographs
+
+__all__ = [
+    "add_run_options",
+    "natural",
+    "noise_level",
+    "odd",
+    "positive",
+    "rate",
+    "read_photographs",
+    "run",
+    "weight",
+]
 
 MAY_CHANGE = {"steps", "validate_every", "checkpoint_every"}  # of the settings, when a run is resumed
 
 
-def positive(text):
+def positive(text: str) -> int:
     """A whole number from 1 on, for argparse."""
     value = int(text)
     if value < 1:
@@ -24,7 +40,23 @@ def positive(text):
     return value
 
 
-def noise_level(text):
+def natural(text: str) -> int:
+    """A whole number from 0 on, for argparse."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError("must be at least 0")
+    return value
+
+
+def odd(text: str) -> int:
+    """The side of a PSF: odd and at least 3, for argparse."""
+    value = int(text)
+    if value < 3 or value % 2 == 0:
+        raise argparse.ArgumentTypeError("must be odd and at least 3: the middle pixel is the PSF's centre")
+    return value
+
+
+def noise_level(text: str) -> float:
     """A standard deviation of noise, in [0, 1), for argparse."""
     value = float(text)
     if not 0 <= value < 1:
@@ -32,7 +64,23 @@ def noise_level(text):
     return value
 
 
-def add_run_options(parser, *, out, validation):
+def rate(text: str) -> float:
+    """A learning rate, above 0 and finite, for argparse."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError("must be above 0 and finite")
+    return value
+
+
+def weight(text: str) -> float:
+    """A weight or bound, at least 0 and finite, for argparse."""
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError("must be at least 0 and finite")
+    return value
+
+
+def add_run_options(parser: argparse.ArgumentParser, *, out: str, validation: str) -> argparse._ArgumentGroup:
     """Add the options that say where a run lives and how often it looks up.
 
     Parameters
@@ -59,7 +107,9 @@ def add_run_options(parser, *, out, validation):
     return group
 
 
-def read_photographs(folder, program, *, quiet=False, **options):
+def read_photographs(
+    folder: str | None, program: str, *, quiet: bool = False, **options: Any
+) -> tuple[Photographs, Photographs]:
     """Photographs to learn from and to validate on: those of a folder or packed file, or the default ones.
 
     Parameters
@@ -87,13 +137,13 @@ def read_photographs(folder, program, *, quiet=False, **options):
         warnings.simplefilter("ignore")
         photographs = load_photographs(folder, progress=not quiet, **options)
     for name, reason in photographs.skipped[:10]:
-        print(f"{program}: skipped {name}: {reason}", file=sys.stderr)
+        say(f"{program}: skipped {name}: {reason}")
     if len(photographs.skipped) > 10:
-        print(f"{program}: and {len(photographs.skipped) - 10} other files", file=sys.stderr)
+        say(f"{program}: and {len(photographs.skipped) - 10} other files")
     return split_photographs(photographs)
 
 
-def _resumed(said, out):
+def _resumed(said: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Settings of the run that is resumed; what was said must not contradict them."""
     settings = read_settings(out)
     for name, value in said.items():
@@ -106,7 +156,15 @@ def _resumed(said, out):
     return {**settings, **said}
 
 
-def run(program, said, *, out, fresh_settings, make_task, report):
+def run(
+    program: str,
+    said: dict[str, Any],
+    *,
+    out: str,
+    fresh_settings: Callable[[dict[str, Any]], dict[str, Any]],
+    make_task: Callable[..., Task],
+    report: Callable[[dict[str, Any]], Iterable[str]],
+) -> int:
     """From the options that were said to a finished run; returns the exit status.
 
     Parameters
@@ -127,17 +185,18 @@ def run(program, said, *, out, fresh_settings, make_task, report):
     folder, resume = said.pop("out", out), said.pop("resume", False)
     quiet, device = said.pop("quiet", False), said.pop("device", "auto")
 
-    def command():
-        where, out = resolve_device(device), claim_folder(folder, resume)
-        settings = _resumed(said, out) if resume else fresh_settings(said)
-        task = make_task(settings, where, quiet=quiet)
-        schedule = Schedule(**{name: settings[name] for name in Schedule._fields})
-        summary = train(task, schedule, out, settings, resume=resume, quiet=quiet)
+    def command() -> int:
+        where = resolve_device(device)
+        with claim_folder(folder, resume) as out:
+            settings = _resumed(said, out) if resume else fresh_settings(said)
+            task = make_task(settings, where, quiet=quiet)
+            schedule = Schedule(**{name: settings[name] for name in Schedule._fields})
+            summary = train(task, schedule, out, settings, resume=resume, quiet=quiet)
         for line in report(summary):
             print(line)
         print(f"in {out}: model.safetensors, curve.png, validation.png, metrics.csv, summary.json")
         if summary.get("interrupted"):
-            print(f"interrupted at step {summary['steps']}; continue with --resume", file=sys.stderr)
+            say(f"interrupted at step {summary['steps']}; continue with --resume")
             return 130
         return 0
 

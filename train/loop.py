@@ -1,6 +1,7 @@
-"""The training loop: progress, validation, checkpoints that resume bit for bit, curve and summary.
+"""The training loop: steps, validation, what a signal does, curve and summary.
 
-What is trained is a `Task`; how it is trained, interrupted, resumed and recorded is here, once.
+What is trained is a `Task`; how it is trained, interrupted and recorded is here, once. What a run continues from is in
+`train.checkpoint`.
 """
 
 from __future__ import annotations
@@ -9,33 +10,29 @@ import contextlib
 import csv
 import json
 import math
+import os
 import platform
 import signal
+import sys
 import threading
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from tqdm import tqdm
 
 from deconvnet._version import __version__
-from deconvnet.backend import array_module
 from deconvnet.errors import DeconvnetError
 from deconvnet.files import replacing, save_figure
-from deconvnet.networks.io import load_arrays, save_arrays, save_network
+from deconvnet.networks.io import save_network
+from train.checkpoint import MODEL, Progress, load_checkpoint, save_checkpoint
 from train.optimisers import SGD, Adadelta, Adam, MovingAverage, gradient_norm, make_schedule
 
-__all__ = ["Schedule", "Task", "claim_folder", "read_settings", "train"]
+__all__ = ["METRICS", "SUMMARY", "Schedule", "Task", "say", "train"]
 
-CHECKPOINT, MODEL, METRICS, CURVE, PICTURE, SUMMARY = (
-    "checkpoint.safetensors",
-    "model.safetensors",
-    "metrics.csv",
-    "curve.png",
-    "validation.png",
-    "summary.json",
-)
+METRICS, CURVE, PICTURE, SUMMARY = "metrics.csv", "curve.png", "validation.png", "summary.json"
 OPTIMISERS = {"adam": Adam, "sgd": SGD, "adadelta": Adadelta}
 AVERAGE_EVERY = 10  # steps between two updates of the moving average: it reads every weight
 
@@ -43,28 +40,28 @@ AVERAGE_EVERY = 10  # steps between two updates of the moving average: it reads 
 class Task(Protocol):
     """What the loop needs to know of a network and its data."""
 
-    network: object
+    network: Any
     unit: str  # of the scores, with a space before it
 
-    def trainable(self, step):
+    def trainable(self, step: int) -> set[str] | None:
         """Names of the parameters that this step (from 0) may change, as a set; None for all."""
 
-    def accumulate(self, rng, step, running):
+    def accumulate(self, rng: np.random.Generator, step: int, running: float | None) -> tuple[float, float]:
         """Draw a batch, add its gradients to the parameters; returns ``(loss, seconds of synthesis)``.
 
         ``running`` is the running mean of the losses so far, None before the first.
         """
 
-    def validate(self):
+    def validate(self) -> dict[str, float]:
         """Scores on the fixed validation data, ``{name: float}``; the first is shown while training."""
 
-    def reference_scores(self):
+    def reference_scores(self) -> dict[str, dict[str, float]]:
         """What needs no network, by validation score: ``{score: {name: value}}``, drawn as lines in the curve."""
 
-    def picture(self, path):
+    def picture(self, path: Path) -> None:
         """Draw validation examples."""
 
-    def summary(self):
+    def summary(self) -> dict[str, Any]:
         """What ``summary.json`` should say beyond the scores."""
 
 
@@ -81,49 +78,20 @@ class Schedule(NamedTuple):
     checkpoint_every: int
 
 
-def claim_folder(out, resume):
-    """Make ``out`` ready for a new run, or check that it holds one to resume.
-
-    Raises
-    ------
-    DeconvnetError
-        If a new run would overwrite another, or there is nothing to resume, or it cannot be written.
-    """
-    out = Path(out)
-    holds_run = (out / CHECKPOINT).exists() or (out / MODEL).exists()
-    if holds_run and not resume:
-        raise DeconvnetError(f"{out} already holds a run: continue it with --resume, or choose another --out")
-    if resume and not (out / CHECKPOINT).exists():
-        raise DeconvnetError(f"{out} holds no checkpoint to resume: leave --resume away to start a new run")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        probe = out / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise DeconvnetError(f"{out} cannot be written ({error.strerror}): choose another --out") from error
-    return out
-
-
-def read_settings(out):
-    """The settings that the run in ``out`` was started with."""
-    return load_arrays(Path(out) / CHECKPOINT)[1]["settings"]
-
-
 class _Metrics:
     """Rows of ``metrics.csv``, rewritten whole so that a kill leaves the old file or the new one."""
 
-    def __init__(self, path):
+    def __init__(self, path: Path):
         self.path = path
-        self.rows = []
+        self.rows: list[dict[str, float]] = []
 
-    def load(self, up_to_step):
+    def load(self, up_to_step: int) -> None:
         if self.path.exists():
             with self.path.open(newline="") as file:
                 rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
             self.rows = [row for row in rows if row["step"] <= up_to_step]
 
-    def add(self, row):
+    def add(self, row: dict[str, float]) -> None:
         self.rows.append(row)
         names = list(dict.fromkeys(name for r in self.rows for name in r))
         lines = [",".join(names)]
@@ -132,7 +100,7 @@ class _Metrics:
             part.write_text("\n".join(lines) + "\n")
 
 
-def _draw_curve(path, rows, references):
+def _draw_curve(path: Path, rows: list[dict[str, float]], references: dict[str, dict[str, float]]) -> None:
     """Training loss, and one panel per validation score with the references beside it."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -157,14 +125,14 @@ def _draw_curve(path, rows, references):
 
 
 @contextlib.contextmanager
-def _interrupt_flag():
-    """Ctrl-C sets a flag that the loop reads between steps: an update is never left half-done.
+def _interrupt_flag() -> Iterator[threading.Event]:
+    """Ctrl-C and SIGTERM set a flag that the loop reads between steps: an update is never left half-done.
 
-    A second Ctrl-C interrupts at once.
+    A second signal interrupts at once.
     """
     flag = threading.Event()
 
-    def handler(signum, frame):
+    def handler(signum: int, frame: Any) -> None:
         if flag.is_set():
             raise KeyboardInterrupt
         flag.set()
@@ -172,22 +140,44 @@ def _interrupt_flag():
     if threading.current_thread() is not threading.main_thread():
         yield flag
         return
-    before = signal.signal(signal.SIGINT, handler)
+    before = {which: signal.signal(which, handler) for which in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield flag
     finally:
-        signal.signal(signal.SIGINT, before)
+        for which, former in before.items():
+            signal.signal(which, former)
 
 
-def train(task, schedule, out, settings, *, resume=False, quiet=False):
-    """Train until ``schedule.steps``, or until Ctrl-C, which saves and returns.
+def say(line: str) -> None:
+    """A line on standard error; where that is closed or full, training is worth more than the line."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            print(line, file=sys.stderr)
+
+
+def _progress_bar(steps: int, step: int, quiet: bool) -> tqdm:
+    """A bar on a terminal, and nothing anywhere else."""
+    shown = not quiet and sys.stderr is not None and sys.stderr.isatty()
+    return tqdm(total=steps, initial=step, disable=not shown, unit="step", dynamic_ncols=True, smoothing=0.05)
+
+
+def train(
+    task: Task,
+    schedule: Schedule,
+    out: str | os.PathLike[str],
+    settings: Mapping[str, Any],
+    *,
+    resume: bool = False,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Train until ``schedule.steps``, or until Ctrl-C or SIGTERM, which saves and returns.
 
     Parameters
     ----------
     task : Task
     schedule : Schedule
     out : path-like
-        Folder claimed with `claim_folder`. Receives ``model.safetensors`` (moving average of the
+        Folder claimed with `train.checkpoint.claim_folder`. Receives ``model.safetensors`` (moving average of the
         weights), ``checkpoint.safetensors``, ``metrics.csv``, ``curve.png``, ``validation.png`` and
         ``summary.json``.
     settings : dict
@@ -196,7 +186,7 @@ def train(task, schedule, out, settings, *, resume=False, quiet=False):
         Continue from the checkpoint. Every step draws its data from ``(seed, step)``, so the result
         equals that of an uninterrupted run bit for bit.
     quiet : bool
-        No progress bar.
+        No progress bar; there is none either where standard error is no terminal.
 
     Returns
     -------
@@ -214,39 +204,22 @@ def train(task, schedule, out, settings, *, resume=False, quiet=False):
     average = MovingAverage(parameters)
     rate_at = make_schedule(schedule.lr_schedule, schedule.lr, schedule.steps)
     metrics = _Metrics(out / METRICS)
-    step, seconds, running = 0, 0.0, None
+    step, seconds, running = Progress()
     if resume:
-        arrays, record = load_arrays(out / CHECKPOINT)
-        task.network.load_state({k[len("network/") :]: v for k, v in arrays.items() if k.startswith("network/")})
-        optimiser.load_state({k[len("optimiser/") :]: v for k, v in arrays.items() if k.startswith("optimiser/")})
-        for name, kept in average.average.items():
-            kept[...] = array_module(kept).asarray(arrays[f"average/{name}"])
-        average.updates = record["average_updates"]
-        step, seconds, running = record["step"], record["seconds"], record["running_loss"]
+        step, seconds, running = load_checkpoint(out, task.network, optimiser, average)
         metrics.load(step)
     references = task.reference_scores()
-    scores = {}
+    scores: dict[str, float] = {}
 
-    def save():
-        arrays = {f"network/{k}": v for k, v in task.network.state().items()}
-        arrays.update({f"optimiser/{k}": v for k, v in optimiser.state().items()})
-        arrays.update({f"average/{k}": v for k, v in average.average.items()})
-        record = {
-            "step": step,
-            "seconds": seconds,
-            "running_loss": running,
-            "average_updates": average.updates,
-            "settings": settings,
-        }
-        save_arrays(out / CHECKPOINT, arrays, record)
+    def save() -> None:
+        save_checkpoint(out, task.network, optimiser, average, Progress(step, seconds, running), settings)
         with average.applied():
             training = {"steps": step, "seconds": round(seconds), "scores": scores, "settings": settings}
             save_network(out / MODEL, task.network, training=training)
 
     begun = time.perf_counter() - seconds
     synthesis = spent = 0.0
-    bar = tqdm(total=schedule.steps, initial=step, disable=quiet, unit="step", dynamic_ncols=True, smoothing=0.05)
-    with _interrupt_flag() as interrupted, bar:
+    with _interrupt_flag() as interrupted, _progress_bar(schedule.steps, step, quiet) as bar:
         while step < schedule.steps and not interrupted.is_set():
             started = time.perf_counter()
             task.network.zero_grad()

@@ -12,7 +12,7 @@ import math
 from deconvnet.backend import array_module
 from deconvnet.kernels.training.optimiser_steps import adam_step, momentum_step
 
-__all__ = ["SGD", "Adadelta", "Adam", "MovingAverage", "gradient_norm", "make_schedule"]
+__all__ = ["SGD", "Adadelta", "Adam", "MovingAverage", "Optimiser", "gradient_norm", "make_schedule"]
 
 
 def gradient_norm(parameters):
@@ -24,7 +24,7 @@ def gradient_norm(parameters):
     return math.sqrt(total) if math.isfinite(total) else math.inf
 
 
-class _Optimiser:
+class Optimiser:
     """Shared: clipping by the global norm, and moments by name."""
 
     moments: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ class _Optimiser:
                 self._update(name, p, scale, rate, count)
 
 
-class Adam(_Optimiser):
+class Adam(Optimiser):
     """Adam (Kingma & Ba 2015), with gradient clipping by the global norm."""
 
     moments = ("first", "second")
@@ -92,7 +92,7 @@ class Adam(_Optimiser):
         )
 
 
-class SGD(_Optimiser):
+class SGD(Optimiser):
     """Gradient descent with momentum 0.9 (Wieschollek et al. 2016), with clipping by the global norm."""
 
     moments = ("velocity",)
@@ -105,7 +105,7 @@ class SGD(_Optimiser):
         momentum_step(p.value, p.grad, self._moments[f"{name}/velocity"], scale, rate, self.momentum)
 
 
-class Adadelta(_Optimiser):
+class Adadelta(Optimiser):
     """ADADELTA (Zeiler 2012), with clipping by the global norm.
 
     Notes

@@ -20,10 +20,11 @@ from deconvnet.layers.image_estimation import blurry_spectrum, estimate_image
 from deconvnet.layers.losses import relative_psf_error
 from deconvnet.metrics import psf_error, psnr
 from deconvnet.networks.io import build_network, load_network
-from train.command import add_run_options, noise_level, positive, read_photographs, run
+from train.command import add_run_options, natural, noise_level, odd, positive, rate, read_photographs, run, weight
+from train.loop import say
 
 PROGRAM = "train.photo"
-OUT = "runs/single"
+OUT = "runs/photo"
 OUTLIER = 10.0  # examples with an error above this multiple of the running mean are left out (Sec. 3.3)
 RATES = {"adam": 3e-3, "sgd": 1e-2, "adadelta": 0.01}  # the last is the paper's
 VALIDATION_SEED = 20151  # fixed, so that runs with other seeds are measured on the same photographs and blurs
@@ -239,13 +240,6 @@ def _numbers(text):
     return [positive(part) for part in text.split(",")]
 
 
-def _odd(text):
-    value = int(text)
-    if value < 3 or value % 2 == 0:
-        raise argparse.ArgumentTypeError("must be odd and at least 3: the middle pixel is the PSF's centre")
-    return value
-
-
 def _parser():
     parser = argparse.ArgumentParser(
         prog="python -m train.photo",
@@ -260,7 +254,7 @@ def _parser():
     data.add_argument(
         "--shake", metavar="PATH", help="recorded hand shake for half of the blurs: a gyroscope text file"
     )
-    data.add_argument("--psf-size", type=_odd, metavar="PX", help="side of the PSFs, odd: 17, 25, 33, ... (default 17)")
+    data.add_argument("--psf-size", type=odd, metavar="PX", help="side of the PSFs, odd: 17, 25, 33, ... (default 17)")
     data.add_argument(
         "--smallest", type=positive, metavar="PX", help="blurs of every size from this on (default: all of --psf-size)"
     )
@@ -281,14 +275,14 @@ def _parser():
     opt.add_argument(
         "--stage-steps", type=positive, help="steps before the next stage is added (default: equal shares)"
     )
-    opt.add_argument("--frozen-steps", type=int, help="steps that a new stage is trained alone (default 1000)")
-    opt.add_argument("--stage-loss", type=float, metavar="W", help="weight of the earlier stages' PSFs (default 0.3)")
+    opt.add_argument("--frozen-steps", type=natural, help="steps that a new stage is trained alone (default 1000)")
+    opt.add_argument("--stage-loss", type=weight, metavar="W", help="weight of the earlier stages' PSFs (default 0.3)")
     opt.add_argument("--batch", type=positive, help="photographs a step (default 4)")
     opt.add_argument("--optimizer", choices=tuple(RATES), help="default adam; the paper's is adadelta")
-    opt.add_argument("--lr", type=float, help="highest learning rate (default 3e-3, sgd 1e-2, adadelta 0.01)")
+    opt.add_argument("--lr", type=rate, help="highest learning rate (default 3e-3, sgd 1e-2, adadelta 0.01)")
     opt.add_argument("--lr-schedule", choices=("cosine", "step", "constant"))
-    opt.add_argument("--clip", type=float, help="gradients longer than this are shortened (default 1)")
-    opt.add_argument("--seed", type=int)
+    opt.add_argument("--clip", type=weight, help="gradients longer than this are shortened (default 1; 0: none)")
+    opt.add_argument("--seed", type=natural)
     runs = add_run_options(parser, out=OUT, validation="validation photographs (default 48)")
     runs.add_argument("--validation-crop", type=positive, metavar="PX", help="their side (default 256)")
     return parser
@@ -384,11 +378,10 @@ def make_task(settings, device, *, quiet=False):
     measured = dataclasses.replace(preset, crop=settings["validation_crop"], supports=(size,))
     validation = PhotoValidation(BurstSynthesizer(unseen, measured, shake=shake), settings["validation"])
     network.to(device)
-    print(
+    say(
         f"{len(seen)} photographs to learn from, {len(unseen)} to validate on; PSFs of "
         f"{', '.join(map(str, network.psf_sizes))} px, {len(network.stage_names)} stages, {learned} of them trained, "
-        f"{sum(p.value.size for p in network.parameters().values())} weights, device {device}",
-        file=sys.stderr,
+        f"{sum(p.value.size for p in network.parameters().values())} weights, device {device}"
     )
     return PhotoTask(network, settings, training, validation, device, learned)
 

@@ -15,10 +15,13 @@ import numpy as np
 import deconvnet
 from bench.experiments.common import PROGRAM, Experiment, Sizes
 from bench.experiments.drawing import empty_figure, number_grid, picture_rows
+from bench.experiments.text_pages import text_pages
 from bench.experiments.trainings import PHOTO_TRAINING, model_of, train_photo
 from bench.scoring.panels import busiest_window, with_psf
 from bench.scoring.protocol import score
 from deconvnet.backend import resolve_device
+from deconvnet.blur.packed_photographs import pack_photographs
+from deconvnet.blur.photographs import Photographs, default_photographs
 from deconvnet.blur.synthesis import BurstSettings, BurstSynthesizer
 from deconvnet.errors import DeconvnetError
 from deconvnet.metrics import psf_error
@@ -135,10 +138,28 @@ def _example(test, found, labels, own):
     return [*row, ("truth", test.sharp[k][part])]
 
 
+def _own_kinds(options):
+    """Packed files of what needs no download: photographs (or those of --images), pages of text, and both, by name."""
+    count = 8 if options.quick else 40
+    pages = Photographs(text_pages(count), [f"page_{i:02d}" for i in range(count)])
+    if options.images is None:
+        photographs = default_photographs(leaves=0)
+    else:
+        seen, unseen = read_photographs(options.images, PROGRAM, quiet=options.quiet)
+        photographs = Photographs(seen.images + unseen.images, seen.names + unseen.names)
+    both = Photographs(photographs.images + pages.images, photographs.names + pages.names)
+    files = {}
+    for name, kind in (("all kinds", both), ("photographs", photographs), ("text", pages)):
+        files[name] = options.out / f"{name.replace(' ', '-')}.npz"
+        if not files[name].exists():
+            pack_photographs(kind, files[name])
+    return files
+
+
 def content(options):
     """Fig. 9: networks for all kinds of pictures and for each category."""
-    if not options.categories:
-        raise DeconvnetError("content-specific training needs folders with one kind of photographs each: --categories")
+    if options.categories is None:
+        return _compare(options, [Kind(name, str(file), options.noise) for name, file in _own_kinds(options).items()])
     kinds = [Kind("all kinds", options.images, options.noise)]
     kinds += [Kind(Path(folder).name, folder, options.noise) for folder in options.categories]
     if len({kind.label for kind in kinds}) < len(kinds):
@@ -153,7 +174,8 @@ def noise(options):
 
 EXPERIMENTS = {
     "photo-content": Experiment(
-        "photo paper, Fig. 9: training on one kind of pictures (--categories), tested on its own kind and the others",
+        "photo paper, Fig. 9: training on one kind of pictures, tested on its own kind and the others; photographs and "
+        "generated pages of text, or folders of --categories",
         content,
         # 224 px and a PSF of 33 fit into pictures of 256 px, a usual size of data sets with categories.
         {**PHOTO_TRAINING, "validation_crop": Sizes(224, 40), "model": None, "categories": None, "noise": 0.01},

@@ -35,6 +35,11 @@ class GradientTargets(Layer):
 
     def __init__(self, features):
         self.features = features
+        self.size = features.size
+
+    def strips(self, x, window, grid):
+        """No short way to the row transforms of the feature images, as `Features.strips` says it."""
+        return None, None
 
     def forward(self, x, *, train=False):
         """Images (B, 4, H − size + 1, W − size + 1) of the picture (B, 1, H, W)."""

@@ -8,8 +8,9 @@ import json
 from bench.experiments.common import Sizes
 from deconvnet.backend import resolve_device
 from deconvnet.errors import DeconvnetError
-from train import photo as single
-from train.loop import CHECKPOINT, METRICS, MODEL, SUMMARY, Schedule, claim_folder, read_settings, train
+from train import photo
+from train.checkpoint import CHECKPOINT, MODEL, claim_folder, read_settings
+from train.loop import METRICS, SUMMARY, Schedule, train
 
 __all__ = ["PHOTO_TRAINING", "looks", "model_of", "read_metrics", "train_once", "train_photo"]
 
@@ -70,10 +71,10 @@ def train_once(folder, settings, make_task, options):
             summary = json.loads((folder / SUMMARY).read_text())
             if not summary["interrupted"]:
                 return summary
-    claim_folder(folder, resume)
-    task = make_task(settings, resolve_device(options.device))
-    schedule = Schedule(**{name: settings[name] for name in Schedule._fields})
-    summary = train(task, schedule, folder, settings, resume=resume, quiet=options.quiet)
+    with claim_folder(folder, resume):
+        task = make_task(settings, resolve_device(options.device))
+        schedule = Schedule(**{name: settings[name] for name in Schedule._fields})
+        summary = train(task, schedule, folder, settings, resume=resume, quiet=options.quiet)
     if summary["interrupted"]:
         raise KeyboardInterrupt
     return summary
@@ -99,7 +100,7 @@ def train_photo(folder, options, *, adapt=None, **changes):
         As of `train_once`.
     """
     settings = {
-        **single.DEFAULTS,
+        **photo.DEFAULTS,
         **{name: getattr(options, name) for name in PHOTO_TRAINING},
         **looks(options.steps, options.quick),
         "stages": 1,
@@ -109,12 +110,12 @@ def train_photo(folder, options, *, adapt=None, **changes):
         **changes,
     }
     if settings["lr"] is None:
-        settings["lr"] = single.RATES[settings["optimizer"]]
+        settings["lr"] = photo.RATES[settings["optimizer"]]
     if settings["stage_steps"] is None:
         settings["stage_steps"] = max(1, settings["steps"] // settings["stages"])
 
     def make_task(settings, device):
-        task = single.make_task(settings, device, quiet=True)
+        task = photo.make_task(settings, device, quiet=True)
         if adapt is not None:
             adapt(task)
         return task
