@@ -9,8 +9,8 @@ from deconvnet.backend import to_device, to_host
 from deconvnet.blur.convolve import convolve
 from deconvnet.blur.psf import sample_gp_psfs
 from deconvnet.metrics import psf_error
-from deconvnet.restore.burst.deblur import patches
-from deconvnet.restore.burst.deblur import refine as burst_refinement
+from deconvnet.restore.burst import patches
+from deconvnet.restore.burst import refine as burst_refinement
 from deconvnet.restore.burst.patches import restore_frames
 from deconvnet.restore.burst.refine import _Window, refine_burst_psfs
 
