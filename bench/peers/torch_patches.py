@@ -6,10 +6,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from bench.peers.torch_filter_burst import TorchFilterBurst
+from bench.peers.torch_quotient_burst import TorchQuotientBurst
 from deconvnet.ops.window import hann
 from deconvnet.restore.burst.patches import patch_places
 
-__all__ = ["overlap_add", "restore_frames"]
+__all__ = ["overlap_add", "restore_frames", "restorer"]
 
 
 def overlap_add(patches, window, stride):
@@ -96,3 +98,27 @@ def restore_frames(network, frames, *, stride=5, psf_step=15, psf_smoothing=2, c
     window = torch.tensor(np.outer(hann(centre), hann(centre)).astype(np.float32), device=device)
     first = -int(tops[0])
     return overlap_add(patches, window, stride)[first : first + height, first : first + width]
+
+
+def restorer(network, device, stride):
+    """``restore(frames, chunk)`` of PyTorch with the weights of one of our burst networks.
+
+    Parameters
+    ----------
+    network : QuotientBurst or FilterBurst
+    device : {"cpu", "cuda"}
+    stride : int
+        Distance of neighbouring patches in pixels.
+
+    Returns
+    -------
+    callable
+        Of a tensor (N, H, W) and the number of patches at once; returns a tensor (H, W).
+    """
+    peer = (TorchQuotientBurst if network.name == "quotient" else TorchFilterBurst)(network, device)
+
+    def restore(frames, chunk):
+        with torch.inference_mode():
+            return restore_frames(peer, frames, stride=stride, chunk=chunk)
+
+    return restore

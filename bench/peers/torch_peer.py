@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from deconvnet.parallel import thread_count
 
-__all__ = ["Peer", "find_peer"]
+__all__ = ["Peer", "cuda_memory", "find_peer"]
 
 
 class Peer(NamedTuple):
@@ -36,3 +36,15 @@ def find_peer(name, device):
     if device == "cuda" and not torch.cuda.is_available():
         return Peer(False, "this PyTorch has no CUDA")
     return Peer(True)
+
+
+def cuda_memory(call):
+    """Bytes of GPU memory that PyTorch takes during a call beyond what it holds before."""
+    import torch
+
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    call()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() - before

@@ -20,7 +20,15 @@ from deconvnet.ops.border import extended_shape
 from deconvnet.ops.edge_taper import edge_taper
 from deconvnet.ops.resample import resample
 
-__all__ = ["FEATURE_FORMS", "TorchFeatures", "TorchPyramid", "quotient", "tensor"]
+__all__ = [
+    "FEATURE_FORMS",
+    "TorchFeatures",
+    "TorchPyramid",
+    "feature_calls",
+    "photo_call",
+    "quotient",
+    "tensor",
+]
 
 STRIP_ROWS = 32
 TILE = {True: 64, False: 128}  # side of an FFT tile, for filters up to 17 px and larger ones
@@ -266,3 +274,61 @@ class TorchPyramid(nn.Module):
                     y_hat = torch.fft.rfft2(_extend(image, grid)) if y_hat is None else y_hat
                     latent = stage.sharpen(y_hat, grid, psf, here)
         return psf
+
+
+def photo_call(network, picture, form, device="cpu"):
+    """A call that estimates the PSF of ``picture`` (1, H, W) with the weights of a `Pyramid`.
+
+    Parameters
+    ----------
+    network : Pyramid
+    picture : float32 array (1, H, W)
+    form : str
+        One of `FEATURE_FORMS`.
+    device : {"cpu", "cuda"}
+
+    Returns
+    -------
+    callable
+        Without arguments; returns a tensor (1, k, k).
+    """
+    peer, there = TorchPyramid(network, device), tensor(picture, device)
+    peer.use(form)
+
+    def call():
+        with torch.inference_mode():
+            return peer(there)
+
+    return call
+
+
+def feature_calls(network, picture, device="cpu", *, quick=False):
+    """Calls of the last stage's features in every form that suits the device, by the name of the form.
+
+    Parameters
+    ----------
+    network : Pyramid
+    picture : float32 array (1, H, W)
+    device : {"cpu", "cuda"}
+    quick : bool
+        Without those that are compiled.
+
+    Returns
+    -------
+    dict of callable
+    """
+    there = tensor(picture, device)
+    stage = TorchPyramid(network, device).scales[-1][-1]
+    pair = torch.stack([there, there], dim=1)
+
+    def in_form(name):
+        def run():
+            with torch.inference_mode():
+                return FEATURE_FORMS[name](stage.features, pair)
+
+        return run
+
+    forms = [name for name in FEATURE_FORMS if not (quick and name.startswith("compiled"))]
+    if device == "cuda":
+        forms = [name for name in forms if not name.endswith("strips")]  # those are for the caches of a CPU
+    return {name: in_form(name) for name in forms}

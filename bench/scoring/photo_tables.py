@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from bench.peers.scikit_image import METHODS, deconvolutions
 from bench.scoring.panels import busiest_window, draw_panels, with_psf
 from bench.scoring.protocol import BORDER, aligned_score
 from deconvnet.colour import luminance
@@ -15,12 +16,10 @@ from deconvnet.io import read_image
 from deconvnet.metrics import aligned_psf_error, error_ratio
 from deconvnet.restore.photo.deblur import deblur
 
-__all__ = ["PEERS", "fitting_psf_size", "score_cases", "score_pairs"]
+__all__ = ["fitting_psf_size", "score_cases", "score_pairs"]
 
 SIDE = 256  # of the parts that are drawn
 GOOD = 2.0  # error ratio up to which Levin et al. 2009 call a result good
-#: scikit-image's non-blind methods: name to the settings that are tried with the true PSF.
-PEERS = {"Richardson-Lucy": (10, 30, 100), "Wiener": (0.001, 0.01, 0.1, 1.0)}
 
 
 def fitting_psf_size(sizes, psf, refine):
@@ -41,19 +40,9 @@ def fitting_psf_size(sizes, psf, refine):
     return min((size for size in sizes if size >= max(psf.shape)), default=max(sizes))
 
 
-def _peer(name, case):
-    """The best of scikit-image's pictures with the true PSF; the border is mirrored, so that it rings less."""
-    from skimage.restoration import richardson_lucy, wiener
-
-    psf = case.psf.astype(np.float64)
-    margin = max(psf.shape)
-    padded = np.pad(case.blurry.astype(np.float64), margin, mode="reflect")
-    if name == "Richardson-Lucy":
-        found = [richardson_lucy(padded, psf, num_iter=steps) for steps in PEERS[name]]
-    else:
-        found = [wiener(padded, psf, balance, clip=False) for balance in PEERS[name]]
-    found = [picture[margin:-margin, margin:-margin] for picture in found]
-    return max(found, key=lambda picture: aligned_score(picture, case.sharp).psnr)
+def _best(pictures, case):
+    """The picture that comes nearest to the truth of a case."""
+    return max(pictures, key=lambda picture: aligned_score(picture, case.sharp).psnr)
 
 
 def _draw_case(folder, name, shown, scores, psfs, truth):
@@ -106,8 +95,8 @@ def score_cases(
     device : {"cpu", "cuda"}
         Where photos are restored.
     peers : bool
-        Also scikit-image's non-blind methods (`PEERS`) with the true PSF, each at the setting that is best for the
-        case: what they could reach.
+        Also scikit-image's non-blind methods with the true PSF, each at the setting that is best for the case: what
+        they could reach.
     pictures : path-like, optional
         Folder for a picture of each case.
 
@@ -132,11 +121,11 @@ def score_cases(
         known = deblur(case.blurry, psf=case.psf, **options)
         shown = {"blurry": case.blurry, "ours": ours, "true PSF": known}
         if peers:
-            shown |= {name: _peer(name, case) for name in PEERS}
+            shown |= {name: _best(deconvolutions(name, case.blurry, case.psf), case) for name in METHODS}
         scores = {name: aligned_score(picture, case.sharp) for name, picture in shown.items()}
         row = {"case": case.name, "PSF": max(case.psf.shape), "found": max(psf.shape)}
         for name, found in scores.items():
-            row |= {name: found.psnr} if name in PEERS else {name: found.psnr, f"{name} SSIM": found.ssim}
+            row |= {name: found.psnr} if name in METHODS else {name: found.psnr, f"{name} SSIM": found.ssim}
         row["above blurry"] = scores["ours"].psnr - scores["blurry"].psnr
         row["error ratio"] = error_ratio(scores["ours"].ssd, scores["true PSF"].ssd)
         row["PSF error"] = aligned_psf_error(psf, case.psf)

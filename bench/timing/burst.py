@@ -6,6 +6,7 @@ import functools
 
 import numpy as np
 
+from bench import peers
 from bench.timing.measure import check_equal, fastest_form, interleaved, timed
 from bench.timing.photo import photograph
 from bench.timing.table import Column, Table
@@ -14,7 +15,7 @@ from deconvnet.networks.io import build_network, load_network
 from deconvnet.restore.burst.patches import WINDOW, patch_places, restore_frames, window_starts
 from deconvnet.restore.burst.refine import refine_burst_psfs
 
-__all__ = ["burst_network", "burst_table", "case", "frames_of_burst", "refining_seconds", "torch_restorer"]
+__all__ = ["burst_network", "burst_table", "case", "frames_of_burst", "refining_seconds"]
 
 FRAMES, HEIGHT, WIDTH, STRIDE = 14, 700, 1000, 5
 PAPER_SECONDS = 300.0  # a channel on a Titan X: Wieschollek et al. 2016, Sec. 4
@@ -80,25 +81,6 @@ def refining_seconds(device, *, quick=False):
     call()
     windows = len(window_starts(HEIGHT)[0]) * len(window_starts(WIDTH)[0])
     return windows * interleaved({"ours": call}, device, seconds=0.2 if quick else 2.0, least=1)["ours"]["seconds"]
-
-
-def torch_restorer(network, device, stride):
-    """``restore(frames, chunk)`` of PyTorch with the weights of one of our networks."""
-    import torch
-
-    from bench.peers import torch_patches
-
-    if network.name == "quotient":
-        from bench.peers.torch_quotient_burst import TorchQuotientBurst as Peer
-    else:
-        from bench.peers.torch_filter_burst import TorchFilterBurst as Peer
-    peer = Peer(network, device)
-
-    def restore(frames, chunk):
-        with torch.inference_mode():
-            return torch_patches.restore_frames(peer, frames, stride=stride, chunk=chunk)
-
-    return restore
 
 
 COLUMNS = [
@@ -167,9 +149,8 @@ def burst_table(device, peer, ceilings, *, quick=False, full=False, networks=NET
             row.update(patches=patches, paper=PAPER_SECONDS, first_call=first)
             row["how"] = "measured" if whole else "extrapolated"
             if peer.installed:
-                from bench.peers.torch_photo import tensor
-
-                restore, there = torch_restorer(network, device.name, stride), tensor(frames, device.name)
+                restore = peers.load("torch_patches").restorer(network, device.name, stride)
+                there = peers.load("torch_photo").tensor(frames, device.name)
                 small = there[:, :65, :200]
                 chunks = CHUNKS[1:2] if quick else CHUNKS
                 forms = {f"{c} patches at once": functools.partial(restore, small, c) for c in chunks}

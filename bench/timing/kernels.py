@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bench import peers
 from bench.timing.burst import burst_network
 from bench.timing.measure import check_equal, fastest_form, interleaved, timed
 from bench.timing.photo import photograph
@@ -304,10 +305,8 @@ COLUMNS = [
 
 def _torch_calls(calls, device, quick):
     """PyTorch's call in its fastest form, the form's name, and the seconds of all forms."""
-    from bench.peers import torch_kernels
-
     name, *arguments = calls.torch
-    forms = getattr(torch_kernels, name)(*arguments, device.name)
+    forms = getattr(peers.load("torch_kernels"), name)(*arguments, device.name)
     forms = {form: call for form, call in forms.items() if not (quick and form.startswith("compiled"))}
     best, seconds = fastest_form(forms, device) if len(forms) > 1 else (next(iter(forms)), {})
     return forms[best], best, seconds

@@ -10,6 +10,7 @@ import scipy.fft
 import skimage.data
 from skimage.transform import resize
 
+from bench import peers
 from bench.timing.child import in_child
 from bench.timing.measure import check_equal, fastest_form, interleaved, timed
 from bench.timing.table import Column, Table
@@ -88,49 +89,15 @@ def case(psf_size, side, by="deconvnet", form="plain"):
     pictures = [photograph(network.smallest_image()), photograph(side)]
     if by == "deconvnet":
         return [functools.partial(network.forward, p) for p in pictures]
-    import torch
-
-    from bench.peers.torch_photo import TorchPyramid
-
-    peer = TorchPyramid(network)
-    peer.use(form)
-
-    def run(picture):
-        with torch.inference_mode():
-            peer(torch.from_numpy(picture))
-
-    return [functools.partial(run, p) for p in pictures]
+    return [peers.load("torch_photo").photo_call(network, p, form) for p in pictures]
 
 
-def _peer(network, picture, psf_size, device, quick):
+def _peer(network, picture, device, quick):
     """PyTorch's call in the form that is the fastest at this size, and the seconds of all forms of its features."""
-    import torch
-
-    from bench.peers.torch_photo import FEATURE_FORMS, TorchPyramid, tensor
-
-    there = tensor(picture, device.name)
-    peer = TorchPyramid(network, device.name)
-    stage = peer.scales[-1][-1]
-    pair = torch.stack([there, there], dim=1)
-
-    def in_form(name):
-        def run():
-            with torch.inference_mode():
-                return FEATURE_FORMS[name](stage.features, pair)
-
-        return run
-
-    forms = [name for name in FEATURE_FORMS if not (quick and name.startswith("compiled"))]
-    if device.name == "cuda":
-        forms = [name for name in forms if not name.endswith("strips")]  # those are for the caches of a CPU
-    best, seconds = fastest_form({name: in_form(name) for name in forms}, device)
-    peer.use(best)
-
-    def call():
-        with torch.inference_mode():
-            return peer(there)
-
-    return call, best, seconds
+    torch_photo = peers.load("torch_photo")
+    calls = torch_photo.feature_calls(network, picture, device.name, quick=quick)
+    best, seconds = fastest_form(calls, device)
+    return torch_photo.photo_call(network, picture, best, device.name), best, seconds
 
 
 def _memory(device, psf_size, side, by, call, form):
@@ -142,14 +109,7 @@ def _memory(device, psf_size, side, by, call, form):
         return found["extra"], found["process"]
     if by == "deconvnet":
         return device.memory(call), None
-    import torch
-
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    call()
-    device.sync()
-    return torch.cuda.max_memory_allocated() - before, None
+    return peers.load("torch_peer").cuda_memory(call), None
 
 
 COLUMNS = [
@@ -210,7 +170,7 @@ def photo_table(device, peer, ceilings, *, quick=False, sizes=None):
             row["first_call"] = first
             form = "plain"
             if peer.installed:
-                calls["torch"], form, seconds = _peer(network, picture, psf_size, device, quick)
+                calls["torch"], form, seconds = _peer(network, picture, device, quick)
                 error = check_equal(f"PSF of {psf_size} px at {side}²", calls["torch"](), psf, TOLERANCE)
                 row.update(form=form, forms=seconds, difference=error)
             found = interleaved(calls, device, seconds=1.5 if quick else 6.0)

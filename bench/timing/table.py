@@ -1,4 +1,4 @@
-"""Tables of results: aligned text for people, Markdown for the README, plain values for JSON."""
+"""Tables of results: aligned text for people, Markdown for the documentation, plain values for JSON."""
 
 from __future__ import annotations
 

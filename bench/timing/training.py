@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bench import peers
 from bench.timing.burst import burst_network
 from bench.timing.measure import check_equal, fastest_form, interleaved, timed
 from bench.timing.table import Column, Table
@@ -51,68 +52,8 @@ class _Trainer:
         self.optimiser.step(RATE, self.steps, gradient_norm(self.parameters))
 
 
-class _TorchTrainer:
-    """The same steps in PyTorch: autograd and its fastest Adam on data of the same synthesizer.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-    draw : callable
-        ``draw(rng)`` gives the arrays of a batch.
-    loss : callable
-        ``loss(network, *tensors)``.
-    device : Device
-    """
-
-    def __init__(self, network, draw, loss, device):
-        import torch
-
-        self.network, self.draw, self.loss, self.device = network, draw, loss, device
-        self.parameters = [p for p in network.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.Adam(self.parameters, lr=RATE, fused=True)
-        self.steps = 0
-
-    def accumulate(self, rng):
-        """Gradients of one batch."""
-        from bench.peers.torch_photo import tensor
-
-        tensors = [tensor(a, self.device.name) for a in self.draw(rng)]
-        self.optimiser.zero_grad(set_to_none=True)
-        loss = self.loss(self.network, *tensors)
-        loss.backward()
-        return loss
-
-    def step(self):
-        """Data, gradients, new weights."""
-        import torch
-
-        loss = self.accumulate(np.random.default_rng((0, self.steps)))
-        self.steps += 1
-        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.optimiser.step()
-        return loss
-
-
-def _relative_error(psfs, truth):
-    residual, energy = (psfs - truth).square().sum(dim=(-2, -1)), truth.square().sum(dim=(-2, -1))
-    return (residual / energy).mean()
-
-
-def _burst_loss(network, frames, truth, psfs):
-    """`train.burst`'s default: log squared error of the picture and a tenth of the PSFs' relative error."""
-    import torch
-
-    prediction, found = network(frames)
-    errors = (prediction - truth).square().mean(dim=(1, 2))
-    return 0.5 * torch.log(errors + 3e-5).mean() + BURST_DEFAULTS["psf_loss"] * _relative_error(found, psfs)
-
-
-def _photo_loss(network, frames, truth):
-    return _relative_error(network(frames), truth)
-
-
 def _quotient_burst(device, batch):
-    """Our trainer, and what PyTorch needs to make its own."""
+    """Our trainer, what draws its data, and the name of PyTorch's trainer in `bench.peers.torch_training`."""
     network = burst_network("quotient").to(device.name)
     seen, _ = split_photographs(default_photographs())
     synthesizer = BurstSynthesizer(seen, BurstSettings.camera(psf_size=network.psf_size, crop=network.surround))
@@ -124,12 +65,7 @@ def _quotient_burst(device, batch):
         made = synthesizer.batch(rng, batch, 14, device=device.name)
         return made.frames, central(made.sharp, network.centre), made.psfs
 
-    def peer():
-        from bench.peers.torch_quotient_burst import TorchQuotientBurst
-
-        return TorchQuotientBurst(network, device.name), draw, _burst_loss
-
-    return _Trainer(task), draw, peer
+    return _Trainer(task), draw, "quotient_burst"
 
 
 def _photo_stage(device, batch):
@@ -145,12 +81,7 @@ def _photo_stage(device, batch):
         made = synthesizer.batch(rng, batch, 1, device=device.name)
         return made.frames[:, 0], made.psfs[:, 0]
 
-    def peer():
-        from bench.peers.torch_photo import TorchPyramid
-
-        return TorchPyramid(network, device.name), draw, _photo_loss
-
-    return _Trainer(task), draw, peer
+    return _Trainer(task), draw, "photo_stage"
 
 
 #: What is trained: name, maker, batch size (and that of ``--quick``).
@@ -163,40 +94,6 @@ TRAININGS = (
 def _norms(gradients):
     """Norms of the gradients of all parameters, sorted: PyTorch's have other names and layouts, but these are equal."""
     return np.sort([n for n in (float(np.linalg.norm(g.astype(np.float64))) for g in gradients) if n > 0])
-
-
-def _torch_step(peer, device, quick):
-    """PyTorch's step in its fastest form, the first batch's gradients still in place, and the seconds of all forms."""
-    import torch
-
-    from bench.peers.torch_photo import FEATURE_FORMS
-
-    network, draw, loss = peer()
-    trainer = _TorchTrainer(network, draw, loss, device)
-    forms = {}
-    if hasattr(network, "use"):
-        for name in ("plain", "channels last", "compiled"):
-            if name in FEATURE_FORMS and not (quick and name == "compiled"):
-                forms[name] = (network, name)
-    else:
-        forms["plain"] = (network, None)
-        if not quick:
-            forms["compiled"] = (torch.compile(network), None)
-
-    def in_form(name):
-        def call():
-            module, features = forms[name]
-            if features:
-                module.use(features)
-            trainer.network = module
-            trainer.accumulate(np.random.default_rng(0))
-
-        return call
-
-    chosen = {name: in_form(name) for name in forms}
-    best, seconds = fastest_form(chosen, device)
-    chosen[best]()
-    return trainer, best, seconds
 
 
 COLUMNS = [
@@ -239,13 +136,16 @@ def training_table(device, peer, *, quick=False):
         batch = small if quick else batch
         row = {"device": device.name, "what": name, "batch": batch}
         with table.attempt(row):
-            trainer, draw, torch_parts = make(device, batch)
+            trainer, draw, peer_name = make(device, batch)
             first, gradient = timed(trainer.gradient, device.sync)
             row["first_call"] = first
             calls = {"synthesis": lambda draw=draw: draw(np.random.default_rng(1)), "ours": trainer.step}
             row["torch"] = peer.absent
             if peer.installed:
-                torch_trainer, row["form"], row["forms"] = _torch_step(torch_parts, device, quick)
+                make_peer = getattr(peers.load("torch_training"), peer_name)
+                torch_trainer, forms = make_peer(trainer.task.network, draw, RATE, device.name, quick=quick)
+                row["form"], row["forms"] = fastest_form(forms, device)
+                forms[row["form"]]()  # so that the first batch's gradients are there
                 theirs = [p.grad.cpu().numpy() for p in torch_trainer.parameters if p.grad is not None]
                 row["difference"] = check_equal(
                     f"gradient of the {name}", _norms(theirs), _norms(gradient.values()), TOLERANCE

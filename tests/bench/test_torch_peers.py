@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bench.peers.torch_peer import find_peer
-from bench.timing.burst import FRAMES, burst_network, frames_of_burst, torch_restorer
+from bench.timing.burst import FRAMES, burst_network, frames_of_burst
 from bench.timing.kernels import KERNELS, kernel_table
 from bench.timing.measure import Device
 from bench.timing.photo import photo_network, photograph
@@ -12,6 +12,7 @@ from bench.timing.training import training_table
 from deconvnet.restore.burst.patches import restore_frames
 
 torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("form", ["plain", "channels last", "channels last, strips", "FFT tiles"])
@@ -30,8 +31,10 @@ def test_pyramid_finds_the_same_psf_in_every_form(psf_size, form):
 
 @pytest.mark.parametrize("name", ["quotient", "compact"])
 def test_bursts_are_restored_to_the_same_picture(name):
+    from bench.peers.torch_patches import restorer
+
     network, frames = burst_network(name), frames_of_burst(3, 65, 80)
-    found = torch_restorer(network, "cpu", 9)(torch.from_numpy(frames), 7).numpy()
+    found = restorer(network, "cpu", 9)(torch.from_numpy(frames), 7).numpy()
     exact, _ = restore_frames(network, frames, stride=9, refine=False)
     assert np.abs(found - exact).max() < 1e-4
 
