@@ -1,18 +1,10 @@
 """Colours come from one picture, luminance from the other, and nothing else happens."""
 
 import numpy as np
-import pytest
-import skimage.data
 from scipy.ndimage import gaussian_filter
 from skimage.color import rgb2lab
 
 from deconvnet.colour import luminance, transfer_colour
-
-
-@pytest.fixture(scope="module")
-def astronaut():
-    """A colour photograph: float32 (160, 180, 3) in [0, 1]."""
-    return skimage.data.astronaut()[:160, 130:310].astype(np.float32) / 255
 
 
 def test_luminance_has_the_weights_of_rec_601():

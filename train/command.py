@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -107,6 +108,14 @@ def add_run_options(parser: argparse.ArgumentParser, *, out: str, validation: st
     return group
 
 
+@functools.cache
+def _default_photographs() -> tuple[Photographs, Photographs]:
+    """Those that need no download; experiments with many trainings read them once."""
+    from deconvnet.blur.photographs import default_photographs, split_photographs
+
+    return split_photographs(default_photographs())
+
+
 def read_photographs(
     folder: str | None, program: str, *, quiet: bool = False, **options: Any
 ) -> tuple[Photographs, Photographs]:
@@ -127,10 +136,10 @@ def read_photographs(
     seen, unseen : Photographs
     """
     from deconvnet.blur.packed_photographs import load_packed_photographs
-    from deconvnet.blur.photographs import MIN_SIDE, default_photographs, load_photographs, split_photographs
+    from deconvnet.blur.photographs import MIN_SIDE, load_photographs, split_photographs
 
     if not folder:
-        return split_photographs(default_photographs())
+        return _default_photographs()
     if Path(folder).is_file():
         return split_photographs(load_packed_photographs(folder, min_side=options.get("min_side", MIN_SIDE)))
     with warnings.catch_warnings():  # said below, as a line of this program

@@ -217,6 +217,7 @@ DEFAULTS = {
     "filter_size": None,
     "hidden_layers": 1,
     "features": None,
+    "targets": "learned",
     "train_coarse": False,
     "steps": 6000,
     "stage_steps": None,
@@ -269,6 +270,11 @@ def _parser():
     net.add_argument("--filter-size", type=positive, metavar="PX", help="their side (default about half of the PSF's)")
     net.add_argument("--hidden-layers", type=positive, help="recombinations with a tanh after the filters (default 1)")
     net.add_argument("--features", type=_numbers, metavar="N,N,...", help="feature pairs of each stage (default 2,2,4)")
+    net.add_argument(
+        "--targets",
+        choices=("learned", "gradients"),
+        help="blurry feature images: learned (default), or the picture's two gradients",
+    )
     net.add_argument("--train-coarse", action="store_true", help="train the coarser scales too")
     opt = parser.add_argument_group("optimisation")
     opt.add_argument("--steps", type=positive, help=f"default {DEFAULTS['steps']}")
@@ -322,6 +328,7 @@ def _build(settings):
         filter_size=settings["filter_size"],
         hidden_layers=settings["hidden_layers"],
         features=features,
+        targets=settings["targets"],
     )
     rng = np.random.default_rng((settings["seed"], 1))
     if settings["from"] is None:

@@ -211,8 +211,8 @@ EXPERIMENTS = {
         {
             **COMMON,
             "photographs": Sizes(3, 1),
-            "side": Sizes(320, 128),
-            "frames": Sizes(14, 6),
+            "side": Sizes(320, 96),
+            "frames": Sizes(14, 4),
             "support": 17,
             "smallest": 3,
         },
@@ -225,7 +225,7 @@ EXPERIMENTS = {
     "burst-no-sharp-frame": Experiment(
         "burst paper, Fig. 7: bursts of 14×14-px PSFs without any sharp frame",
         no_sharp_frame,
-        {**COMMON, "photographs": Sizes(3, 1), "side": Sizes(384, 128), "frames": Sizes(14, 6), "support": 14},
+        {**COMMON, "photographs": Sizes(3, 1), "side": Sizes(384, 112), "frames": Sizes(14, 6), "support": 14},
     ),
     "burst-varying": Experiment(
         "burst paper, Fig. 10: blur that varies over the picture, eight parts of one camera path by filter flow",

@@ -13,7 +13,7 @@ from bench.scoring.panels import busiest_window
 from deconvnet.colour import luminance
 from deconvnet.io import read_image
 
-__all__ = ["Experiment", "Sizes", "add_noise", "read_grey", "unseen_photographs"]
+__all__ = ["Experiment", "Sizes", "add_noise", "on_one_side", "read_grey", "unseen_photographs"]
 
 PROGRAM = "figures"
 
@@ -79,3 +79,14 @@ def read_grey(path):
 def add_noise(rng, image, sigma):
     """The image with white Gaussian noise, in its dtype."""
     return image + image.dtype.type(sigma) * rng.standard_normal(image.shape, dtype=image.dtype)
+
+
+def on_one_side(*psfs):
+    """PSFs (..., h, w) of any sizes with zeros around them, so that all have one side and one centre; a list."""
+    side = max(max(psf.shape[-2:]) for psf in psfs)
+    found = []
+    for psf in psfs:
+        before = [side // 2 - n // 2 for n in psf.shape[-2:]]
+        room = [(b, side - n - b) for b, n in zip(before, psf.shape[-2:])]
+        found.append(np.pad(psf, [(0, 0)] * (psf.ndim - 2) + room))
+    return found

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 import deconvnet
-from bench.experiments.common import Experiment, Sizes, read_grey, unseen_photographs
+from bench.experiments.common import Experiment, Sizes, on_one_side, read_grey, unseen_photographs
 from bench.experiments.drawing import curves, empty_figure, mosaic, picture_rows, psf_picture
 from bench.scoring.data import blurred_photographs
 from bench.scoring.panels import busiest_window
@@ -83,16 +83,6 @@ def _cases(options):
     return cases
 
 
-def _side_by_side(*psfs):
-    """PSFs with zeros around them, so that all have one side and one centre."""
-    side = max(max(psf.shape) for psf in psfs)
-    room = [np.zeros((side, side), psf.dtype) for psf in psfs]
-    for square, psf in zip(room, psfs):
-        top, left = (side // 2 - n // 2 for n in psf.shape)
-        square[top : top + psf.shape[0], left : left + psf.shape[1]] = psf
-    return room
-
-
 def psf_size(options):
     """Fig. 13: how much worse than with the true PSF a photo gets, by the PSF's size."""
     from tqdm import tqdm
@@ -135,7 +125,7 @@ def psf_size(options):
     for size in (sizes[0], sizes[-1]):
         case, psf, restored, row = pictures[size]
         part = busiest_window(case.sharp, SHOWN)
-        true, estimate = _side_by_side(case.psf, psf)
+        true, estimate = on_one_side(case.psf, psf)
         examples.append((f"true PSF, {size} px", psf_picture(true)))
         examples.append((f"estimate, error {row['PSF error']:.2f}", psf_picture(estimate)))
         examples.append((f"blurry, {row['PSNR, blurry']:.1f} dB", case.blurry[part]))

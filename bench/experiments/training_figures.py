@@ -7,62 +7,11 @@ from __future__ import annotations
 
 import re
 
-import numpy as np
-
 from bench.experiments.common import Experiment
 from bench.experiments.drawing import curves, empty_figure
 from bench.experiments.trainings import PHOTO_TRAINING, read_metrics, train_photo
-from deconvnet.backend import array_module
-from deconvnet.layers.base import Layer
-from deconvnet.layers.features import Features
 
-__all__ = ["EXPERIMENTS", "GradientTargets"]
-
-
-class GradientTargets(Layer):
-    """Feature images of which only the x̃_i are learned: the ỹ_i are the blurry picture's two gradients.
-
-    Parameters
-    ----------
-    features : Features
-        One channel in, two images out: the x̃_i.
-
-    Notes
-    -----
-    ``ỹ_1[r, c] = (y[r, c + 1] − y[r, c − 1]) / 2`` and the same downwards, where the filters have all of their
-    neighbourhood.
-    """
-
-    def __init__(self, features):
-        self.features = features
-        self.size = features.size
-
-    def strips(self, x, window, grid):
-        """No short way to the row transforms of the feature images, as `Features.strips` says it."""
-        return None, None
-
-    def forward(self, x, *, train=False):
-        """Images (B, 4, H − size + 1, W − size + 1) of the picture (B, 1, H, W)."""
-        xp = array_module(x)
-        learned, cache = self.features.forward(x, train=train)
-        reach = self.features.size // 2
-        height, width = learned.shape[-2:]
-        rows, columns = slice(reach, reach + height), slice(reach, reach + width)
-        across = (x[:, 0, rows, reach + 1 : reach + 1 + width] - x[:, 0, rows, reach - 1 : reach - 1 + width]) / 2
-        down = (x[:, 0, reach + 1 : reach + 1 + height, columns] - x[:, 0, reach - 1 : reach - 1 + height, columns]) / 2
-        return xp.concatenate([learned, xp.stack([across, down], axis=1)], axis=1), cache
-
-    def backward(self, dy, cache, *, dx_channels=None):
-        """Accumulate the gradients of the learned images; the picture gets none."""
-        return self.features.backward(array_module(dy).ascontiguousarray(dy[:, :2]), cache, dx_channels=dx_channels)
-
-
-def _predefine_gradients(task):
-    stage = task.network.all_stages()[0]
-    wish = task.network.config["scales"][0]
-    rng = np.random.default_rng(task.settings["seed"])
-    learned = Features(1, wish["filters"], wish["filter_size"], wish["hidden_layers"], 2, rng)
-    stage.features = GradientTargets(learned).to(task.device)
+__all__ = ["EXPERIMENTS"]
 
 
 def compare(options, variants, title):
@@ -123,7 +72,7 @@ def filters(options):
 def features(options):
     """Fig. 5."""
     variants = {f"{n} pair{'s' * (n > 1)}": {"features": [n]} for n in (1, 2, 4, 8)}
-    variants["2 pairs, ỹ gradients"] = {"features": [2], "adapt": _predefine_gradients}
+    variants["2 pairs, ỹ gradients"] = {"features": [2], "targets": "gradients"}
     return compare(options, variants, "feature images")
 
 

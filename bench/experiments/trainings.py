@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 
 from bench.experiments.common import Sizes
@@ -30,7 +31,7 @@ PHOTO_TRAINING = {
 
 def looks(steps, quick):
     """Settings of a training that say how often it is validated and saved."""
-    return {"validate_every": max(1, steps // (3 if quick else 10)), "checkpoint_every": max(1, steps // 4)}
+    return {"validate_every": max(1, steps // (2 if quick else 10)), "checkpoint_every": max(1, steps // 4)}
 
 
 def train_once(folder, settings, make_task, options):
@@ -80,7 +81,7 @@ def train_once(folder, settings, make_task, options):
     return summary
 
 
-def train_photo(folder, options, *, adapt=None, **changes):
+def train_photo(folder, options, **changes):
     """Train a photo network, or find it trained.
 
     Parameters
@@ -89,8 +90,6 @@ def train_photo(folder, options, *, adapt=None, **changes):
         Of this training.
     options : Namespace
         With the options of `PHOTO_TRAINING`, ``seed``, ``device``, ``quick`` and ``quiet``.
-    adapt : callable, optional
-        ``adapt(task)`` changes the fresh network before it is trained.
     **changes
         Settings of `train.photo` that differ from the options and its defaults.
 
@@ -114,13 +113,7 @@ def train_photo(folder, options, *, adapt=None, **changes):
     if settings["stage_steps"] is None:
         settings["stage_steps"] = max(1, settings["steps"] // settings["stages"])
 
-    def make_task(settings, device):
-        task = photo.make_task(settings, device, quiet=True)
-        if adapt is not None:
-            adapt(task)
-        return task
-
-    return train_once(folder, settings, make_task, options)
+    return train_once(folder, settings, functools.partial(photo.make_task, quiet=True), options)
 
 
 def read_metrics(folder, score):

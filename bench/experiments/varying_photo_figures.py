@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.experiments.common import Experiment, Sizes, add_noise, unseen_photographs
+from bench.experiments.common import Experiment, Sizes, add_noise, on_one_side, unseen_photographs
 from bench.experiments.drawing import picture_rows
 from bench.experiments.photo_figures import estimated_psf, load_photo_network
 from bench.scoring.protocol import score
@@ -112,7 +112,7 @@ def varying(options):
         restored["true PSFs"] = deconvolve_varying(blurry, true_psfs)
         scores = {name: score(picture, truth, BORDER).psnr for name, picture in restored.items()}
         errors = {name: float(psf_error(psfs, true_psfs).mean()) for name, psfs in estimates.items()}
-        errors["one PSF"] = float(psf_error(uniform, true_psfs).mean())
+        errors["one PSF"] = float(psf_error(*on_one_side(uniform, true_psfs)).mean())
         numbers.update({"PSF error": errors, "PSNR in dB": scores})
         restored["truth"], estimates["true"] = truth, true_psfs
     numbers["pixels of a PSF above a tenth of its maximum"] = {

@@ -10,6 +10,7 @@ layer                what it does                                               
 `Recombine`          mixes the channels of every pixel: a 1×1 convolution                   `recombine`
 `Tanh`, `Relu`       element-wise non-linearities                                           `tanh`, `relu`
 `Features`           convolution, tanh and recombinations in one pass                       `features`
+`GradientTargets`    `Features` for half of the images, the picture's gradients for the rest `gradient_targets`
 `EdgeTaper`          fades the borders of images to zero                                    `edge_taper`
 `Quotient`           regularised division of spectra: a PSF, or an image, from pairs        `quotient`
 `PsfSupport`         crops a raw PSF, clips it at zero, and normalises it                   `psf_support`
@@ -41,6 +42,7 @@ _FILE_OF = {
     "Dense": "dense",
     "EdgeTaper": "edge_taper",
     "Features": "features",
+    "GradientTargets": "gradient_targets",
     "ImageEstimation": "image_estimation",
     "Layer": "base",
     "LearnableFBA": "fba",

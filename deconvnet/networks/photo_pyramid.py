@@ -21,7 +21,9 @@ __all__ = ["Pyramid", "Scale", "scale_config"]
 FEATURES = (2, 2, 4)  # pairs of feature images in the first, second and third stage
 
 
-def scale_config(psf_size, stages=3, *, filters=32, filter_size=None, hidden_layers=1, features=None):
+def scale_config(
+    psf_size, stages=3, *, filters=32, filter_size=None, hidden_layers=1, features=None, targets="learned"
+):
     """Architecture of one scale, to be changed entry by entry.
 
     Parameters
@@ -36,7 +38,9 @@ def scale_config(psf_size, stages=3, *, filters=32, filter_size=None, hidden_lay
     hidden_layers : int
         Recombinations with a tanh between the filters and the feature images.
     features : sequence of int, optional
-        Pairs of feature images of each stage; 2, from the third stage on 4.
+        Pairs of feature images of each stage; 2, from the third stage on 4 if they are learned.
+    targets : {"learned", "gradients"}
+        What the ỹ_i are: learned as the x̃_i, or the blurry picture's gradients (two pairs).
 
     Returns
     -------
@@ -46,12 +50,14 @@ def scale_config(psf_size, stages=3, *, filters=32, filter_size=None, hidden_lay
     Raises
     ------
     DeconvnetError
-        If the PSF's side is even or less than 3.
+        If the PSF's side is even or less than 3, or there are not two pairs for the two gradients.
     """
     if psf_size < 3 or psf_size % 2 == 0:
         raise DeconvnetError(f"a PSF of {psf_size} pixels has no centre: use an odd size of at least 3")
     if features is None:
-        features = [FEATURES[min(i, len(FEATURES) - 1)] for i in range(stages)]
+        features = [2 if targets == "gradients" else FEATURES[min(i, len(FEATURES) - 1)] for i in range(stages)]
+    if targets == "gradients" and set(features) != {2}:
+        raise DeconvnetError("a picture has two gradients, so every stage has two pairs: leave --features away")
     return {
         "psf_size": psf_size,
         "stages": stages,
@@ -59,6 +65,7 @@ def scale_config(psf_size, stages=3, *, filters=32, filter_size=None, hidden_lay
         "filter_size": (psf_size // 2) | 1 if filter_size is None else filter_size,
         "hidden_layers": hidden_layers,
         "features": list(features),
+        "targets": targets,
     }
 
 
@@ -90,6 +97,7 @@ class Scale(Layer):
                 filter_size=config["filter_size"],
                 hidden_layers=config["hidden_layers"],
                 pairs=config["features"][i],
+                targets=config.get("targets", "learned"),
                 rng=rng,
                 dtype=dtype,
             )

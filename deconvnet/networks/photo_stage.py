@@ -9,6 +9,7 @@ from deconvnet.backend import array_module
 from deconvnet.layers.base import Layer
 from deconvnet.layers.edge_taper import EdgeTaper
 from deconvnet.layers.features import Features
+from deconvnet.layers.gradient_targets import GradientTargets
 from deconvnet.layers.image_estimation import ImageEstimation
 from deconvnet.layers.psf_support import PsfSupport
 from deconvnet.layers.quotient import Quotient
@@ -29,6 +30,8 @@ class Stage(Layer):
         Whether a latent image comes in beside the blurry one.
     filters, filter_size, hidden_layers, pairs : int
         See `scale_config`.
+    targets : {"learned", "gradients"}
+        See `scale_config`.
     rng : numpy.random.Generator
     dtype : numpy dtype
 
@@ -44,10 +47,15 @@ class Stage(Layer):
     random dips, and without a regulariser the quotient there is noise.
     """
 
-    def __init__(self, psf_size, *, latent, filters, filter_size, hidden_layers, pairs, rng, dtype=np.float32):
+    def __init__(
+        self, psf_size, *, latent, filters, filter_size, hidden_layers, pairs, rng, targets="learned", dtype=np.float32
+    ):
         self.psf_size, self.pairs, self.latent = psf_size, pairs, latent
         channels = 2 if latent else 1
-        self.features = Features(channels, filters, filter_size, hidden_layers, 2 * pairs, rng, dtype=dtype)
+        if targets == "gradients":
+            self.features = GradientTargets(channels, filters, filter_size, hidden_layers, rng, dtype=dtype)
+        else:
+            self.features = Features(channels, filters, filter_size, hidden_layers, 2 * pairs, rng, dtype=dtype)
         self.fade = EdgeTaper(psf_size)
         self.quotient = Quotient(BETA_PSF, learned=True, dtype=dtype)
         self.support = PsfSupport(psf_size)
@@ -74,12 +82,12 @@ class Stage(Layer):
         for layer, learned in zip(mine.hidden, theirs.hidden):
             layer.weight.value[...] = learned.weight.value
             layer.bias.value[...] = learned.bias.value
-        pairs = min(self.pairs, other.pairs)
-        for offset, their_offset in ((0, 0), (self.pairs, other.pairs)):  # the x̃_i, then the ỹ_i
+        for offset, their_offset in ((0, 0), (self.pairs, other.pairs)):  # the x̃_i, then the ỹ_i where they are learned
             for p in ("weight", "bias"):
-                rows = getattr(mine.out, p).value
-                rows[offset : offset + self.pairs] *= 0.1
-                rows[offset : offset + pairs] = getattr(theirs.out, p).value[their_offset : their_offset + pairs]
+                rows = getattr(mine.out, p).value[offset : offset + self.pairs]
+                known = getattr(theirs.out, p).value[their_offset : their_offset + other.pairs][: len(rows)]
+                rows *= 0.1
+                rows[: len(known)] = known
         self.image.log_beta.value[...] = other.image.log_beta.value
         self.quotient.log_beta.value[...] = other.quotient.log_beta.value
 
