@@ -1,4 +1,4 @@
-"""Camera motions in the plane: where a pose moves the light, adjoint, random paths."""
+"""Camera motions in the plane: where a pose moves the mass, adjoint, random paths."""
 
 import numpy as np
 import pytest
@@ -15,8 +15,8 @@ def _basis(k=15, dtype=np.float64, **options):
 
 
 def _centre_of_mass(psf):
-    place = np.arange(len(psf)) - len(psf) // 2
-    return np.array([(psf.sum(axis=1) * place).sum(), (psf.sum(axis=0) * place).sum()]) / psf.sum()
+    offset = np.arange(len(psf)) - len(psf) // 2
+    return np.array([(psf.sum(axis=1) * offset).sum(), (psf.sum(axis=0) * offset).sum()]) / psf.sum()
 
 
 def test_adjoint_passes_the_dot_product_test():
@@ -55,7 +55,7 @@ def test_an_even_number_of_angles_is_refused():
         _basis(rotations=4)
 
 
-def test_random_motion_gives_psfs_that_keep_their_light():
+def test_random_motion_gives_psfs_that_keep_their_mass():
     basis = _basis(dtype=np.float32)
     mu = random_motion(np.random.default_rng(1), basis)
     psfs = basis.forward(mu)

@@ -51,13 +51,13 @@ def test_each_patch_is_masked_first_and_then_convolved():
     for i, j in np.ndindex(2, 3):
         masked = np.zeros_like(image)
         window = np.outer(rows.windows[i], columns.windows[j])
-        place = np.s_[rows.first[i] : rows.first[i] + rows.side, columns.first[j] : columns.first[j] + columns.side]
-        masked[place] = image[place] * window
+        part = np.s_[rows.first[i] : rows.first[i] + rows.side, columns.first[j] : columns.first[j] + columns.side]
+        masked[part] = image[part] * window
         expected = expected + convolve(masked, psfs[i, j], "valid")
     np.testing.assert_allclose(filter_flow(image, psfs), expected, atol=1e-12)
 
 
-def test_light_is_kept_away_from_the_border():
+def test_mass_is_kept_away_from_the_border():
     psfs = _psfs(np.random.default_rng(3), 3, 3, 7).astype(np.float32)
     blurry = filter_flow(np.ones((60, 60), np.float32), psfs)
     assert blurry.dtype == np.float32

@@ -68,6 +68,16 @@ def test_losses_return_their_own_gradient(name, rng, device):
     gradcheck((forward, lambda dvalue, gradient: dvalue * gradient), prediction, rng=rng)
 
 
+def test_losses_have_the_values_of_their_formulas(rng):
+    prediction, truth = rng.random((2, 3, 5, 5))
+    error = ((prediction - truth) ** 2).reshape(3, -1)
+    assert squared_error(prediction, truth)[0] == pytest.approx(error.mean())
+    assert clipped_squared_error(prediction, truth, 0.4)[0] == pytest.approx(np.minimum(error, 0.16).mean())
+    assert log_squared_error(prediction, truth, 0.01)[0] == pytest.approx(np.log(error.mean(axis=1) + 0.01).mean() / 2)
+    energy = (truth**2).sum(axis=(1, 2))
+    assert relative_psf_error(prediction, truth)[0] == pytest.approx((error.sum(axis=1) / energy).mean())
+
+
 def test_the_log_loss_weighs_patches_by_ratio(rng):
     truth = np.zeros((2, 4, 4))
     prediction = np.stack([np.full((4, 4), 0.1), np.full((4, 4), 1.0)])

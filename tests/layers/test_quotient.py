@@ -68,6 +68,6 @@ def test_the_middle_is_what_whole_transforms_give_around_the_origin(rng, device,
     faded = np.zeros((2, 4, *grid))
     faded[..., :21, :19] = to_host(maps) * np.outer(*(to_host(w) for w in window))
     whole, _ = layer.forward(*(to_device(faded[:, part], device) for part in (slice(2), slice(2, 4))))
-    place = np.array([0, 1, 2, -2, -1])
-    expected = to_host(whole)[:, place[:, None], place]
+    offset = np.array([0, 1, 2, -2, -1])
+    expected = to_host(whole)[:, offset[:, None], offset]
     assert np.allclose(to_host(layer.middle(maps, window, grid, 5)), expected, rtol=0, atol=1e-12)

@@ -15,6 +15,11 @@ def test_gradients_of_recombine(bias):
     gradcheck(layer, rng.standard_normal((2, 3, 4, 7)))
 
 
+def test_first_weights_keep_the_variance(rng):
+    y, _ = Recombine(64, 64, rng, dtype=np.float64).forward(rng.standard_normal((2, 64, 20, 20)))
+    assert y.std() == pytest.approx(1, rel=0.05)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_every_pixel_is_mixed_by_the_same_matrix(dtype):
     rng = np.random.default_rng(3)

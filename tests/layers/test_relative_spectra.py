@@ -14,23 +14,44 @@ from deconvnet.testing import gradcheck
 def test_spectra_of_windows_equal_full_ffts_about_their_middle(rng, device, window, steps, reach):
     side = window + steps[-1]
     x = rng.standard_normal((2, 3, side, side))
-    profile = tuple(hann(window).tolist())
-    found = to_host(window_spectra(to_device(x, device), profile, steps, reach))
-    x -= x.mean(axis=(-2, -1), keepdims=True)
+    found = to_host(window_spectra(to_device(x, device), tuple(hann(window).tolist()), steps, reach))
+    assert np.allclose(found, _by_full_ffts(x, steps, window, reach), rtol=0, atol=1e-10)
+
+
+def _by_full_ffts(frames, offsets, window, reach):
+    """Spectra (B, N, W, F) of the windows about their middles, by whole FFTs of each."""
     zy, zx = np.mgrid[-reach : reach + 1, 0 : reach + 1]
     keep = (zx > 0) | (zy > 0)
-    index = 0
-    for top in steps:
-        for left in steps:
-            faded = x[..., top : top + window, left : left + window] * np.outer(hann(window), hann(window))
+    frames = frames - frames.mean(axis=(-2, -1), keepdims=True)
+    spectra = []
+    for top in offsets:
+        for left in offsets:
+            faded = frames[..., top : top + window, left : left + window] * np.outer(hann(window), hann(window))
             full = np.fft.fft2(np.roll(faded, (-(window // 2), -(window // 2)), axis=(-2, -1)))
-            assert np.allclose(found[:, :, index], full[..., zy[keep], zx[keep]], rtol=0, atol=1e-10)
-            index += 1
+            spectra.append(full[..., zy[keep], zx[keep]])
+    return np.stack(spectra, axis=2)
 
 
 def _features(frames):
     layer = RelativeSpectra(17, (0, 8, 16), 5, dtype=np.float64)
     return layer.forward(frames)[0], layer
+
+
+def test_features_are_the_published_ratios_and_log_powers(rng):
+    frames = rng.random((2, 4, 33, 33))
+    frames[0, 2] *= 30  # its ratio is so large that it is clipped
+    features, layer = _features(frames)
+    size = layer.frequencies
+    spectra = _by_full_ffts(frames, (0, 8, 16), 17, 5)
+    mean = spectra.mean(axis=1)
+    power, mean_power = (abs(spectra) ** 2).sum(axis=2), (abs(mean) ** 2).sum(axis=1)
+    floor = 0.02 * mean_power.mean(axis=-1) + 1e-3
+    ratio = (spectra * mean.conj()[:, None]).sum(axis=2) / (mean_power + floor[:, None])[:, None]
+    clipped = np.clip(ratio.real, -4, 4) + 1j * np.clip(ratio.imag, -4, 4)
+    assert abs(ratio).max() > 4
+    assert np.allclose(layer.ratio(features), clipped, atol=1e-9)
+    assert np.allclose(features[..., 2 * size : 3 * size], np.log(power + 1e-3), atol=1e-9)
+    assert np.allclose(features[..., 3 * size :], np.log(mean_power + 1e-3)[:, None], atol=1e-9)
 
 
 def test_equal_frames_have_a_real_ratio_near_one(rng):

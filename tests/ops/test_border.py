@@ -17,6 +17,13 @@ def test_the_image_stays_and_the_seams_are_no_rougher_than_the_image():
         assert steps < 0.12, steps
 
 
+def test_a_mirrored_image_is_continued_as_the_mirror_of_its_continuation(rng):
+    x = rng.random((7, 9))
+    mirrored = extend_periodically(x[::-1, ::-1], (10, 13))
+    back = np.roll(mirrored[::-1, ::-1], (7, 9), axis=(0, 1))
+    assert np.allclose(back, extend_periodically(x, (10, 13)), atol=1e-12)
+
+
 def test_a_constant_stays_constant_and_dtype_is_kept():
     wide = extend_periodically(np.full((2, 7, 9), 0.4, np.float32), (10, 18))
     assert wide.dtype == np.float32
