@@ -14,6 +14,7 @@ import time
 import numpy as np
 
 from deconvnet.backend import array_module, to_device, to_host
+from deconvnet.errors import DeconvnetError
 from deconvnet.files import save_figure
 from deconvnet.layers.fba import fba
 from deconvnet.layers.losses import clipped_squared_error, log_squared_error, relative_psf_error, squared_error
@@ -21,6 +22,7 @@ from deconvnet.metrics import psnr
 from deconvnet.networks.io import build_network
 from train.command import add_run_options, natural, noise_level, odd, positive, rate, read_photographs, run, weight
 from train.loop import say
+from train.recipes import BURST, with_recipe
 
 PROGRAM = "train.burst"
 OUT = "runs/burst"
@@ -206,9 +208,11 @@ def _frame_range(text):
 
 
 DEFAULTS = {
+    "recipe": "default",
     "images": None,
     "shake": None,
     "network": "quotient",
+    "fusion": "softmax",
     "blur": "mixed",
     "frames": [2, 14],
     "psf_size": 25,
@@ -234,6 +238,9 @@ def _parser():
         description="Train a burst deblurring network on photographs, blurred as training goes.",
         argument_default=argparse.SUPPRESS,  # what was not said is filled from DEFAULTS, or from the run resumed
     )
+    parser.add_argument(
+        "--recipe", choices=tuple(BURST), help="defaults of all other options: ours, or the published ones"
+    )
     data = parser.add_argument_group("data")
     data.add_argument(
         "--images", metavar="DIR", help="folder of sharp photographs, or a packed file (default: those of scikit-image)"
@@ -247,6 +254,11 @@ def _parser():
     )
     net = parser.add_argument_group("network and optimisation")
     net.add_argument("--network", choices=("quotient", "compact", "paper"))
+    net.add_argument(
+        "--fusion",
+        choices=("softmax", "eq6"),
+        help="of compact and paper: learned logits of the frames' weights (default), or weights as in Eq. (6)",
+    )
     net.add_argument("--steps", type=positive, help=f"default {DEFAULTS['steps']}")
     net.add_argument("--batch", type=positive, help="bursts a step at the full number of frames (default 32)")
     net.add_argument("--loss", choices=tuple(LOSSES), help="of the predicted patch (default log: as PSNR counts)")
@@ -262,7 +274,9 @@ def _parser():
 
 def _fresh_settings(said):
     """Settings of a new run: the defaults and what was said."""
-    settings = {**DEFAULTS, **said}
+    settings = with_recipe(DEFAULTS, BURST, said)
+    if settings["network"] == "quotient" and "fusion" in said:
+        raise DeconvnetError("--fusion is of the networks compact and paper: name one with --network")
     if "psf_loss" not in said and settings["network"] != "quotient":
         settings["psf_loss"] = 0.0
     if settings["network"] == "paper" and "frames" not in said:
@@ -278,9 +292,9 @@ def make_task(settings, device, *, quiet=False):
     seen, unseen = read_photographs(settings["images"], PROGRAM, quiet=quiet)
     shake = load_shake(settings["shake"]) if settings["shake"] else None
     name = settings["network"]
-    config = {"psf_size": settings["psf_size"]} if name == "quotient" else {}
+    config = {"psf_size": settings["psf_size"]} if name == "quotient" else {"fusion": settings["fusion"]}
     if name == "paper":
-        config = {"frames": settings["frames"][1]}
+        config["frames"] = settings["frames"][1]
     network = build_network(name, config, rng=np.random.default_rng((settings["seed"], 1)))
     presets = {
         "plain": BurstSettings.plain(psf_size=settings["psf_size"], crop=network.surround, noise=settings["noise"]),

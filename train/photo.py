@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import sys
 import time
 
@@ -17,16 +18,24 @@ from deconvnet.backend import to_device, to_host
 from deconvnet.errors import DeconvnetError
 from deconvnet.files import save_figure
 from deconvnet.layers.image_estimation import blurry_spectrum, estimate_image
-from deconvnet.layers.losses import relative_psf_error
-from deconvnet.metrics import psf_error, psnr
+from deconvnet.layers.losses import relative_psf_error, squared_psf_error
+from deconvnet.metrics import psf_error, psnr, squared_difference
 from deconvnet.networks.io import build_network, load_network
 from train.command import add_run_options, natural, noise_level, odd, positive, rate, read_photographs, run, weight
 from train.loop import say
+from train.recipes import PHOTO, with_recipe
 
 PROGRAM = "train.photo"
 OUT = "runs/photo"
 OUTLIER = 10.0  # examples with an error above this multiple of the running mean are left out (Sec. 3.3)
 RATES = {"adam": 3e-3, "sgd": 1e-2, "adadelta": 0.01}  # the last is the paper's
+#: The error of each PSF, and their mean with its gradient.
+LOSSES = {
+    "relative": (psf_error, relative_psf_error),
+    "squared": (functools.partial(squared_difference, batch=True), squared_psf_error),
+}
+BETA_NAME = ".quotient.log_beta"
+FIXED_BETA = 1e-4  # β_k (Sec. 3.1.2), of transforms that keep the energy
 VALIDATION_SEED = 20151  # fixed, so that runs with other seeds are measured on the same photographs and blurs
 CHUNK = 4  # validation photographs at a time
 BETA = 1e-2  # of the quotient that shows what a PSF is worth
@@ -107,6 +116,7 @@ class PhotoTask:
         self.learned = learned
         self.stages = len(network.stage_names)
         self.finest = self.stages - len(network.scales[-1].stages)  # first stage of the finest scale
+        self._fix_beta()
 
     def _plan(self, step):
         """``(depth, first)``: stages that are run at a step, and the first of those that are trained."""
@@ -124,27 +134,38 @@ class PhotoTask:
     def trainable(self, step):
         depth, first = self._plan(step)
         prefixes = tuple(self.network.stage_prefixes()[first:depth])
-        return {name for name in self.network.parameters() if name.startswith(prefixes)}
+        names = {name for name in self.network.parameters() if name.startswith(prefixes)}
+        if self.settings["beta"] == "fixed":
+            names = {name for name in names if not name.endswith(BETA_NAME)}
+        return names
+
+    def _fix_beta(self):
+        """Set β_k of the stages that did not come trained; nothing trains it."""
+        if self.settings["beta"] == "fixed":
+            for stage in self.network.all_stages()[self.learned :]:
+                stage.quotient.log_beta.value[...] = np.log(FIXED_BETA)
 
     def accumulate(self, rng, step, running):
         begun = time.perf_counter()
         depth, first = self._plan(step)
         if self.network.depth != depth:
             self.network.grow(depth)
+            self._fix_beta()
         batch = self.training.batch(rng, self.settings["batch"], 1, device=self.device)
         truth = batch.psfs[:, 0]
         synthesis = time.perf_counter() - begun
         psfs, cache = self.network.forward(batch.frames[:, 0], train=True)
-        errors = psf_error(psfs[-1], truth)
+        errors_of, judge = LOSSES[self.settings["loss"]]
+        errors = errors_of(psfs[-1], truth)
         kept = errors <= (np.inf if running is None else OUTLIER * running)
         if not kept.any():
             return running, synthesis
-        loss, dlast = relative_psf_error(psfs[-1][kept], truth[kept])
+        loss, dlast = judge(psfs[-1][kept], truth[kept])
         dpsfs = [0 * psf for psf in psfs]
         dpsfs[-1][kept] = dlast
         weight = self.settings["stage_loss"]
         for i in range(max(first, self.finest), depth - 1 if weight else 0):
-            dpsfs[i][kept] = weight * relative_psf_error(psfs[i][kept], truth[kept])[1]
+            dpsfs[i][kept] = weight * judge(psfs[i][kept], truth[kept])[1]
         self.network.backward(dpsfs, cache, first=first)
         return float(loss), synthesis
 
@@ -205,6 +226,7 @@ def draw_examples(path, network, data, device, rows=6):
 
 
 DEFAULTS = {
+    "recipe": "default",
     "images": None,
     "shake": None,
     "psf_size": 17,
@@ -218,10 +240,12 @@ DEFAULTS = {
     "hidden_layers": 1,
     "features": None,
     "targets": "learned",
+    "beta": "learned",
     "train_coarse": False,
     "steps": 6000,
     "stage_steps": None,
     "frozen_steps": 1000,
+    "loss": "relative",
     "stage_loss": 0.3,
     "batch": 4,
     "optimizer": "adam",
@@ -247,6 +271,9 @@ def _parser():
         description="Train a network that estimates the blur of a single photo, on photographs blurred as training "
         "goes. A run learns one scale: train 17 first, then 25 with --from its model, then 33 with --from that.",
         argument_default=argparse.SUPPRESS,  # what was not said is filled from DEFAULTS, or from the run resumed
+    )
+    parser.add_argument(
+        "--recipe", choices=tuple(PHOTO), help="defaults of all other options: ours, or the published ones"
     )
     data = parser.add_argument_group("data")
     data.add_argument(
@@ -275,6 +302,9 @@ def _parser():
         choices=("learned", "gradients"),
         help="blurry feature images: learned (default), or the picture's two gradients",
     )
+    net.add_argument(
+        "--beta", choices=("learned", "fixed"), help="regulariser of the PSF (default learned; fixed: 1e-4)"
+    )
     net.add_argument("--train-coarse", action="store_true", help="train the coarser scales too")
     opt = parser.add_argument_group("optimisation")
     opt.add_argument("--steps", type=positive, help=f"default {DEFAULTS['steps']}")
@@ -282,6 +312,7 @@ def _parser():
         "--stage-steps", type=positive, help="steps before the next stage is added (default: equal shares)"
     )
     opt.add_argument("--frozen-steps", type=natural, help="steps that a new stage is trained alone (default 1000)")
+    opt.add_argument("--loss", choices=tuple(LOSSES), help="error of the PSF, relative to its energy (default) or not")
     opt.add_argument("--stage-loss", type=weight, metavar="W", help="weight of the earlier stages' PSFs (default 0.3)")
     opt.add_argument("--batch", type=positive, help="photographs a step (default 4)")
     opt.add_argument("--optimizer", choices=tuple(RATES), help="default adam; the paper's is adadelta")
@@ -296,7 +327,7 @@ def _parser():
 
 def _fresh_settings(said):
     """Settings of a new run: the defaults and what was said."""
-    settings = {**DEFAULTS, **said}
+    settings = with_recipe(DEFAULTS, PHOTO, said)
     if settings["lr"] is None:
         settings["lr"] = RATES[settings["optimizer"]]
     if settings["smallest"] is not None and settings["smallest"] > settings["psf_size"]:

@@ -209,7 +209,7 @@ def fba_backward(dimage: Array, cache: tuple) -> tuple[Array, Array]:
 
 
 class LearnableFBA(Layer):
-    """Fourier burst accumulation with learned weights: softmax over the frames of ``p · log|α̂_i| + h_φ``.
+    """Fourier burst accumulation with learned weights.
 
     Parameters
     ----------
@@ -220,12 +220,17 @@ class LearnableFBA(Layer):
     rng : numpy.random.Generator
     p : float
         Start of the learned power.
+    fusion : {"softmax", "eq6"}
+        Where h_φ comes in, see below.
     dtype : numpy dtype
 
     Notes
     -----
     h_φ is two 1×1 convolutions across the frames of the log magnitudes at each frequency (Wieschollek et al. 2016,
-    Eq. 6, doi:10.1007/978-3-319-54190-7_3). Its output layer starts at zero, so the layer starts exactly as `fba`.
+    Eq. 6, doi:10.1007/978-3-319-54190-7_3). Its output layer starts at zero, so the layer starts exactly as `fba`:
+
+        softmax   u = F⁻¹[ Σ_i softmax_i(p · log|α̂| + h_φ) α̂_i ]       weights are positive and sum to one
+        eq6       u = F⁻¹[ Σ_i (softmax_i(p · log|α̂|) + h_φ,i) α̂_i ]   weights are whatever is learned, as printed
     """
 
     def __init__(
@@ -235,8 +240,12 @@ class LearnableFBA(Layer):
         rng: np.random.Generator,
         *,
         p: float = 11.0,
+        fusion: str = "softmax",
         dtype: DTypeLike = np.float32,
     ) -> None:
+        if fusion not in ("softmax", "eq6"):
+            raise ValueError(f"unknown fusion {fusion!r}: use softmax or eq6")
+        self.fusion = fusion
         self.p = Parameter(np.full(1, p, dtype=dtype))
         self.correction = CoefficientNet(frames, hidden, rng, residual=False, dtype=dtype)
 
@@ -246,15 +255,27 @@ class LearnableFBA(Layer):
         frames_hat = rfft2(frames)
         logs, logs_cache = log_magnitude(frames_hat, width, sigma)
         h, h_cache = self.correction.forward(logs.reshape(batch, count, -1), train=train)
-        image, accumulated = accumulate(frames_hat, self.p.value * logs + h.reshape(logs.shape), width)
+        h = h.reshape(logs.shape)
+        if self.fusion == "softmax":
+            image, accumulated = accumulate(frames_hat, self.p.value * logs + h, width)
+        else:
+            image, accumulated = accumulate(frames_hat, self.p.value * logs, width)
+            image = image + irfft2((h * frames_hat).sum(axis=1), (height, width))
+            accumulated = (*accumulated, h)
         return image, ((logs, logs_cache, h_cache, accumulated, (height, width)) if train else None)
 
     def backward(self, dimage: Array, cache: tuple) -> Array:
         """Gradient (B, N, H, W) of the frames."""
         logs, logs_cache, h_cache, accumulated, shape = cache
-        dframes_hat, dlogits = accumulate_backward(dimage, accumulated)
+        dframes_hat, dlogits = accumulate_backward(dimage, accumulated[:2])
+        dh = dlogits
+        if self.fusion == "eq6":
+            frames_hat, _, h = accumulated
+            dsum = irfft2_backward(dimage)[:, None]
+            dframes_hat += h * dsum
+            dh = dsum.real * frames_hat.real + dsum.imag * frames_hat.imag
         self.p.grad += (dlogits * logs).sum()
         dlogs = self.p.value * dlogits
-        dlogs += self.correction.backward(dlogits.reshape(*dlogits.shape[:2], -1), h_cache).reshape(dlogs.shape)
+        dlogs += self.correction.backward(dh.reshape(*dh.shape[:2], -1), h_cache).reshape(dlogs.shape)
         dframes_hat += log_magnitude_backward(dlogs, logs_cache)
         return rfft2_backward(dframes_hat, shape)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from deconvnet.backend import Array, array_module
 
-__all__ = ["clipped_squared_error", "log_squared_error", "relative_psf_error", "squared_error"]
+__all__ = ["clipped_squared_error", "log_squared_error", "relative_psf_error", "squared_error", "squared_psf_error"]
 
 
 def squared_error(prediction: Array, truth: Array) -> tuple[Array, Array]:
@@ -115,3 +115,27 @@ def relative_psf_error(psf: Array, truth: Array) -> tuple[Array, Array]:
     count = energy.size
     loss = ((residual * residual).sum(axis=(-2, -1), keepdims=True) / energy).mean()
     return loss, residual * (2 / count) / energy
+
+
+def squared_psf_error(psf: Array, truth: Array) -> tuple[Array, Array]:
+    """Mean of ``‖psf − truth‖²`` over the PSFs and its gradient: the loss of Schuler et al. 2015, Sec. 3.3.
+
+    Parameters
+    ----------
+    psf, truth : real array (..., k, k)
+
+    Returns
+    -------
+    loss : real array ()
+    dpsf : real array (..., k, k)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> loss, gradient = squared_psf_error(np.zeros((2, 3, 3)), np.full((2, 3, 3), 1 / 9))
+    >>> round(float(loss), 4), round(float(gradient[0, 1, 1]), 4)
+    (0.1111, -0.1111)
+    """
+    residual = psf - truth
+    count = residual.size // (residual.shape[-2] * residual.shape[-1])
+    return (residual * residual).sum() / count, residual * (2 / count)

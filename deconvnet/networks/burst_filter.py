@@ -53,6 +53,8 @@ class FilterBurst(Layer):
         Number of layers with ``g`` units.
     hidden : int, optional
         Units of the small networks across the frames.
+    fusion : {"softmax", "eq6"}
+        How the frames' weights are learned, see `LearnableFBA`.
     rng : numpy.random.Generator
     dtype : numpy dtype
 
@@ -84,6 +86,7 @@ class FilterBurst(Layer):
         g=None,
         layers=None,
         hidden=None,
+        fusion="softmax",
         rng=None,
         dtype=np.float32,
     ):
@@ -95,7 +98,7 @@ class FilterBurst(Layer):
         if frames != "by size":
             size["frames"] = frames
         self.name = network
-        self.config = {"network": network, **size}
+        self.config = {"network": network, **size, "fusion": fusion}
         self.frames, hidden = size["frames"], size["hidden"]
 
         def dense(fan_in, fan_out):
@@ -110,7 +113,7 @@ class FilterBurst(Layer):
         self.output = dense(size["g"], FILTER_REALS)
         self.output.bias.value[...] = identity_filter(dtype)
         self.filter = SpectralFilter()
-        self.fusion = LearnableFBA(self.frames, hidden, rng, dtype=dtype)
+        self.fusion = LearnableFBA(self.frames, hidden, rng, fusion=fusion, dtype=dtype)
 
     def fit(self, frames):
         """Fit the whitening of the bands to training bursts (B, N, 65, 65) with at least 416 frames in all."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from deconvnet.layers.fba import LearnableFBA, fba, fba_backward, log_magnitude
+from deconvnet.layers.fba import FLOOR, LearnableFBA, fba, fba_backward, log_magnitude
 from deconvnet.testing import gradcheck
 
 
@@ -12,9 +12,9 @@ def _frames(count=3, shape=(9, 8), dtype=np.float64):
     return np.random.default_rng(26).random((2, count, *shape)).astype(dtype)
 
 
-def _learned(frames):
+def _learned(frames, fusion="softmax"):
     rng = np.random.default_rng(27)
-    layer = LearnableFBA(frames, 4, rng, p=3.0, dtype=np.float64)
+    layer = LearnableFBA(frames, 4, rng, p=3.0, fusion=fusion, dtype=np.float64)
     for name, p in layer.parameters().items():
         if name != "p":
             p.value[...] = 0.3 * rng.standard_normal(p.value.shape)
@@ -70,15 +70,29 @@ def test_gradients_are_finite_where_the_spectrum_is_zero():
 
 @pytest.mark.parametrize("sigma", [0.0, 1.3])
 @pytest.mark.parametrize("count", [3, None])
-def test_gradients_of_the_learned_layer(count, sigma):
-    gradcheck(_learned(count), _frames(), sigma=sigma)
+@pytest.mark.parametrize("fusion", ["softmax", "eq6"])
+def test_gradients_of_the_learned_layer(count, sigma, fusion):
+    gradcheck(_learned(count, fusion), _frames(), sigma=sigma)
+
+
+@pytest.mark.parametrize("shape", [(9, 8), (8, 9)])
+def test_weights_of_equation_6_are_added_as_they_are(shape):
+    frames, layer = _frames(shape=shape), _learned(3, "eq6")
+    hat = np.fft.fft2(frames)
+    logs = np.log(np.sqrt(abs(hat) ** 2 + FLOOR**2))
+    power = np.exp(3 * (logs - logs.max(axis=1, keepdims=True)))
+    h, _ = layer.correction.forward(logs.reshape(2, 3, -1))
+    weights = power / power.sum(axis=1, keepdims=True) + h.reshape(logs.shape)
+    expected = np.fft.ifft2((weights * hat).sum(axis=1)).real
+    assert np.allclose(layer.forward(frames)[0], expected, atol=1e-10)
 
 
 @pytest.mark.parametrize("sigma", [0.0, 1.3])
 @pytest.mark.parametrize("count", [3, None])
-def test_the_learned_layer_starts_exactly_as_fba(count, sigma):
+@pytest.mark.parametrize("fusion", ["softmax", "eq6"])
+def test_the_learned_layer_starts_exactly_as_fba(count, sigma, fusion):
     frames = _frames(shape=(33, 33), dtype=np.float32)
-    image, cache = LearnableFBA(count, 8, np.random.default_rng(0)).forward(frames, sigma=sigma)
+    image, cache = LearnableFBA(count, 8, np.random.default_rng(0), fusion=fusion).forward(frames, sigma=sigma)
     assert cache is None
     assert image.dtype == np.float32
     assert np.array_equal(image, fba(frames, 11.0, sigma=sigma)[0])

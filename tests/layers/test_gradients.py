@@ -8,7 +8,13 @@ import pytest
 
 from deconvnet.backend import to_device
 from deconvnet.layers.dense import BurstDense, Dense
-from deconvnet.layers.losses import clipped_squared_error, log_squared_error, relative_psf_error, squared_error
+from deconvnet.layers.losses import (
+    clipped_squared_error,
+    log_squared_error,
+    relative_psf_error,
+    squared_error,
+    squared_psf_error,
+)
 from deconvnet.layers.psf_softmax import PsfSoftmax
 from deconvnet.layers.quotient import Quotient
 from deconvnet.layers.relu import Relu
@@ -52,6 +58,7 @@ LOSSES = {
     "clipped": (lambda p, t: clipped_squared_error(p, t, 0.4), (4, 5, 5)),
     "log": (log_squared_error, (4, 5, 5)),
     "psf": (relative_psf_error, (2, 3, 5, 5)),
+    "squared psf": (squared_psf_error, (2, 3, 5, 5)),
 }
 
 

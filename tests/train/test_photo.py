@@ -1,17 +1,22 @@
 """`python -m train.photo`: what it leaves, how stages and scales are added, how it resumes, what it refuses."""
 
 import csv
+import json
 import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
-from deconvnet.networks.io import load_arrays, load_network, save_network
+from deconvnet.layers.gradient_targets import GradientTargets
+from deconvnet.networks.io import load_arrays, load_network, save_arrays, save_network
 from deconvnet.networks.photo_pyramid import Pyramid, scale_config
-from tests.train.commands import assert_complete, run, same_checkpoints, start, steps_done
-from train import photo as single
+from tests.train.commands import ROOT, assert_complete, run, same_checkpoints, start, steps_done
+from train import photo
 from train.photo import PhotoTask
+from train.recipes import PHOTO
 
 PROGRAM = "train.photo"
 SHORT = ["--psf-size", "5", "--filters", "4", "--filter-size", "3", "--crop", "32", "--validation-crop", "40"]
@@ -19,6 +24,7 @@ SHORT += ["--batch", "2", "--validation", "3", "--validate-every", "3", "--check
 SHORT += ["--stage-steps", "3", "--frozen-steps", "2"]
 
 
+@pytest.mark.slow
 def test_a_run_leaves_everything_a_user_looks_for(finished):
     out, done = finished
     summary = assert_complete(out, done, steps=8)
@@ -33,6 +39,7 @@ def test_a_run_leaves_everything_a_user_looks_for(finished):
     assert [bool(row["stage 1"]) for row in rows] == [False, True, True]  # one stage at first, then two
 
 
+@pytest.mark.slow
 def test_the_model_loads_and_estimates(finished, rng):
     network = load_network(finished[0] / "model.safetensors", kind="photo")
     psf = network.estimate_psf(rng.random((1, 50, 41), dtype=np.float32))[-1][-1]
@@ -40,6 +47,7 @@ def test_the_model_loads_and_estimates(finished, rng):
     assert network.training["steps"] == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_run_resumes_bit_for_bit(how, images, finished, tmp_path):
     out = tmp_path / "stopped"
@@ -51,6 +59,7 @@ def test_a_stopped_run_resumes_bit_for_bit(how, images, finished, tmp_path):
     assert same_checkpoints(out, finished[0])
 
 
+@pytest.mark.slow
 def test_a_scale_is_put_on_a_trained_one_and_leaves_it_as_it_is(images, finished, tmp_path):
     model = finished[0] / "model.safetensors"
     options = [*SHORT, "--psf-size", "9", "--stages", "1", "--steps", "3", "--from", str(model)]
@@ -63,6 +72,7 @@ def test_a_scale_is_put_on_a_trained_one_and_leaves_it_as_it_is(images, finished
         assert np.array_equal(p.value, new.parameters()[name].value), name
 
 
+@pytest.mark.slow
 def test_a_model_is_trained_on_and_gets_another_stage(images, finished, tmp_path):
     model = finished[0] / "model.safetensors"
     options = [*SHORT, "--stages", "3", "--steps", "4", "--frozen-steps", "0", "--optimizer", "adadelta"]
@@ -78,7 +88,7 @@ def test_a_scale_on_an_unfinished_model_is_refused(images, tmp_path, capsys):
     network.active[...] = 2
     save_network(tmp_path / "unfinished.safetensors", network)
     options = ["--from", str(tmp_path / "unfinished.safetensors"), "--psf-size", "9", "--out", str(tmp_path / "out")]
-    assert single.main(["--images", str(images), *options, "--quiet"]) == 2
+    assert photo.main(["--images", str(images), *options, "--quiet"]) == 2
     assert "--resume" in capsys.readouterr().err
 
 
@@ -97,7 +107,8 @@ def _task(rng, **settings):
     psfs /= psfs.sum(axis=(2, 3), keepdims=True)
     synthesizer = _Synthesizer(rng.random((3, 1, 24, 24), dtype=np.float32), psfs)
     network = Pyramid(scales=[scale_config(5, 3, filters=3, filter_size=3)], rng=rng)
-    settings = {"batch": 3, "stage_steps": 10, "frozen_steps": 4, "stage_loss": 0.0, "train_coarse": False, **settings}
+    plain = {"batch": 3, "stage_steps": 10, "frozen_steps": 4, "stage_loss": 0.0, "train_coarse": False}
+    settings = {**plain, "loss": "relative", "beta": "learned", **settings}
     return PhotoTask(network, settings, synthesizer, None, "cpu", 0)
 
 
@@ -142,31 +153,118 @@ def test_outliers_are_not_propagated_back(rng):
 
 
 REFUSALS = {
-    "another run in --out": (["--steps", "8"], "already holds a run"),
+    "another run in --out": ([], "already holds a run"),
     "other settings on resume": (["--resume", "--lr", "0.5"], "--lr differs"),
     "even PSF": (["--psf-size", "16"], "odd"),
     "crop too small": (["--crop", "20", "--psf-size", "17", "--out", "NEW"], "use 34"),
     "negative noise": (["--noise", "-1"], "at least 0"),
     "smallest too large": (["--smallest", "19", "--out", "NEW"], "--smallest 19"),
     "features for other stages": (["--features", "2,2", "--out", "NEW"], "name as many"),
+    "more pairs than gradients": (["--targets", "gradients", "--features", "2,2,4", "--out", "NEW"], "two gradients"),
     "a smaller size than the model's": (["--psf-size", "3", "--from", "MODEL", "--out", "NEW"], "already"),
     "fewer stages than the model": (["--psf-size", "5", "--stages", "1", "--from", "MODEL", "--out", "NEW"], "or more"),
     "no such model": (["--from", "nowhere.safetensors", "--out", "NEW"], "no model"),
+    "negative seed": (["--seed", "-1"], "--seed"),
+    "negative frozen steps": (["--frozen-steps", "-1"], "--frozen-steps"),
+    **{f"rate {text}": (["--lr", text], "--lr") for text in ("nan", "inf", "-0.1", "0", "fast")},
+    **{f"{option} nan": ([option, "nan"], option) for option in ("--clip", "--stage-loss", "--noise")},
 }
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """Folder of a run that stands at its first checkpoint, with the default settings and a model of two stages."""
+    out = tmp_path_factory.mktemp("begun")
+    settings = {**photo.DEFAULTS, "lr": 3e-3}
+    save_arrays(out / "checkpoint.safetensors", {"network/weight": np.zeros(2)}, {"settings": settings})
+    save_network(out / "model.safetensors", Pyramid(scales=[scale_config(5, 2, filters=3, filter_size=3)]))
+    return out
+
+
 @pytest.mark.parametrize("name", REFUSALS)
-def test_refusals_are_one_line_and_harm_nothing(name, images, finished, tmp_path, capsys):
+def test_refusals_are_one_line_and_harm_nothing(name, images, begun, tmp_path, capsys):
     options, message = REFUSALS[name]
-    out, model = str(tmp_path / "new"), str(finished[0] / "model.safetensors")
+    out, model = str(tmp_path / "new"), str(begun / "model.safetensors")
     options = [{"NEW": out, "MODEL": model}.get(o, o) for o in options]
-    before = (finished[0] / "checkpoint.safetensors").stat().st_mtime_ns
-    where = [] if "--out" in options else ["--out", str(finished[0])]
+    before = (begun / "checkpoint.safetensors").read_bytes()
+    where = [] if "--out" in options else ["--out", str(begun)]
     source = [] if "--resume" in options else ["--images", str(images)]
     try:
-        status = single.main([*source, *where, *options, "--quiet"])
+        status = photo.main([*source, *where, *options, "--quiet"])
     except SystemExit as refused:  # argparse's own
         status = refused.code
     assert status == 2
     assert message in capsys.readouterr().err.strip().splitlines()[-1]
-    assert (finished[0] / "checkpoint.safetensors").stat().st_mtime_ns == before
+    assert (begun / "checkpoint.safetensors").read_bytes() == before
+
+
+def test_the_former_name_is_the_same_program():
+    from train import single
+
+    assert single.main is photo.main
+
+
+def test_recipes_are_defaults_that_options_win_over():
+    fresh = photo._fresh_settings
+    assert fresh({}) == {**photo.DEFAULTS, "lr": photo.RATES["adam"]}
+    paper = fresh({"recipe": "paper"})
+    assert (paper["optimizer"], paper["lr"], paper["clip"]) == ("adadelta", 0.01, 0.0)
+    assert (paper["crop"], paper["loss"], paper["beta"], paper["stage_loss"]) == (256, "squared", "fixed", 0.0)
+    assert fresh({"recipe": "paper", "crop": 128, "beta": "learned"}) == {**paper, "crop": 128, "beta": "learned"}
+    for recipe in PHOTO.values():
+        assert set(recipe) <= set(photo.DEFAULTS)
+
+
+def test_a_fixed_regulariser_stays_where_the_paper_sets_it(rng):
+    task = _task(rng, beta="fixed")
+    for step in (0, 10, 20):
+        task.accumulate(rng, step, None)
+        assert not any(name.endswith("quotient.log_beta") for name in task.trainable(step))
+    betas = [float(np.exp(stage.quotient.log_beta.value)) for stage in task.network.all_stages()]
+    assert betas == pytest.approx([1e-4] * 3)
+    assert any(name.endswith("quotient.log_beta") for name in _task(rng).trainable(0))
+
+
+def test_the_squared_loss_is_the_energy_of_the_difference(rng):
+    task = _task(rng, loss="squared")
+    loss, _ = task.accumulate(rng, 0, None)
+    psfs = task.network.forward(task.training.frames[:, 0])[0][-1]
+    expected = ((psfs - task.training.psfs[:, 0]) ** 2).sum(axis=(1, 2)).mean()
+    assert loss == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("targets", ["learned", "gradients"])
+def test_the_papers_recipe_trains_all_stages(targets, images, tmp_path):
+    small = ["--psf-size", "5", "--filters", "4", "--crop", "40", "--validation-crop", "40", "--validation", "2"]
+    options = ["--recipe", "paper", "--targets", targets, "--batch", "2", "--steps", "6", "--frozen-steps", "1"]
+    run(PROGRAM, images, tmp_path / "run", *options, *small)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["settings"]["recipe"], summary["settings"]["loss"]) == ("paper", "squared")
+    assert summary["settings"]["targets"] == targets
+    network = load_network(tmp_path / "run" / "model.safetensors", kind="photo")
+    assert network.depth == 3
+    assert network.config["scales"][0]["features"] == [2, 2, 2 if targets == "gradients" else 4]
+    assert all(stage.quotient.log_beta.value == np.float32(np.log(1e-4)) for stage in network.all_stages())
+    assert isinstance(network.all_stages()[2].features, GradientTargets) == (targets == "gradients")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full", "2>&1 | head -c 5"])
+def test_a_standard_error_that_is_gone_costs_no_model(stderr, images, tmp_path):
+    options = f"--images {images} --out {tmp_path / 'run'} --steps 2 {' '.join(SHORT)}"
+    subprocess.run(["bash", "-c", f"{sys.executable} -m {PROGRAM} {options} {stderr}"], cwd=ROOT, capture_output=True)
+    assert load_network(tmp_path / "run" / "model.safetensors", kind="photo").training["steps"] == 2
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 2
+
+
+@pytest.mark.slow
+def test_two_trainings_do_not_share_a_folder(images, tmp_path):
+    out = tmp_path / "run"
+    first = start(PROGRAM, images, out, "--steps", "4000", *SHORT)
+    second = run(PROGRAM, images, out, "--resume", check=False)
+    first.send_signal(signal.SIGTERM)
+    assert "Traceback" not in first.communicate()[1]
+    assert second.returncode == 2
+    assert "another training" in second.stderr and second.stderr.count("\n") == 1
+    assert first.returncode == 130 and json.loads((out / "summary.json").read_text())["interrupted"]
