@@ -1,7 +1,8 @@
 """Learned blind deconvolution of photographs and hand-held bursts.
 
 `deblur_burst` turns a burst into one picture, `deblur` restores a single photograph, `load_model` reads a trained
-network. They are imported when first used, so that ``import deconvnet`` is quick.
+network, `engine` chooses between compiled kernels and plain array code. They are imported when first used, so that
+``import deconvnet`` is quick.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import importlib
 from deconvnet._version import __version__
 from deconvnet.errors import DeconvnetError
 
-__all__ = ["DeconvnetError", "__version__", "deblur", "deblur_burst", "load_model"]
+__all__ = ["DeconvnetError", "__version__", "deblur", "deblur_burst", "engine", "load_model"]
 
 _LAZY = {
     "deblur": ("deconvnet.restore.photo.deblur", "deblur"),
     "deblur_burst": ("deconvnet.restore.burst.deblur", "deblur_burst"),
+    "engine": ("deconvnet.kernels.kernel", "engine"),
     "load_model": ("deconvnet.networks.io", "load_network"),
 }
 

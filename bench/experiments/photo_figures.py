@@ -203,7 +203,7 @@ def _layers_figure(stage, blurry):
     x = features.conv.forward(blurry[None, None])[0]
     steps = [("filters", x)]
     for layer in (*features.hidden, features.out):
-        x = features.tanh.forward(x)[0]
+        x = np.tanh(x)
         steps.append(("tanh", x))
         x = layer.forward(x)[0]
         steps.append(("recombined", x))

@@ -19,8 +19,8 @@ from bench.timing.table import Column, Table
 from deconvnet.backend import array_module, irfft2, rfft2
 from deconvnet.kernels.burst import overlap_add, relative_spectra
 from deconvnet.kernels.photo import psf_quotient
-from deconvnet.kernels.photo.feature_tiles import conv_tiles_backward
-from deconvnet.kernels.photo.quotient import quotient_spectrum_reference
+from deconvnet.kernels.photo.filter_bank import filter_bank_backward
+from deconvnet.kernels.photo.quotient import quotient_spectrum
 from deconvnet.kernels.synthesis import burst_synthesis, counter_random, psf_sampling
 from deconvnet.kernels.training import optimiser_steps
 from deconvnet.layers.bands import bands
@@ -81,7 +81,7 @@ def _by_layers(layer, x):
     """Features with every hidden image in memory."""
     maps = layer.conv.forward(x)[0]
     for mix in [*layer.hidden, layer.out]:
-        maps = mix.forward(layer.tanh.forward(maps)[0])[0]
+        maps = mix.forward(array_module(maps).tanh(maps))[0]
     return maps
 
 
@@ -108,7 +108,7 @@ def _conv_gradient(rng, size, device):
 
     if array_module(x) is np:  # with the filters last, as the network has them there
         last = np.ascontiguousarray(dy.transpose(0, 2, 3, 1))
-        return Calls(lambda: conv_tiles_backward(last, x, filters)[1], reference, ("conv_gradient", x, dy, filters))
+        return Calls(lambda: filter_bank_backward(last, x, filters)[1], reference, ("conv_gradient", x, dy, filters))
 
     def ours():
         return conv_backward(dy, x, filters, border="valid", dx_channels=None)[1]
@@ -123,7 +123,7 @@ def _quotient(rng, size, device):
 
     def reference():
         flat = (rfft2(a).reshape(1, pairs, -1) for a in (x, y))
-        z_hat, _ = quotient_spectrum_reference(*flat, beta)
+        z_hat, _ = quotient_spectrum.reference(*flat, beta)
         return irfft2(z_hat.reshape(1, side, -1), (side, side))
 
     return Calls(lambda: quotient(x, y, beta)[0], reference, ("image_quotient", x, y, float(beta)))
@@ -136,7 +136,7 @@ def _psf_quotient(rng, size, device):
     arguments = (maps, profile, profile, (side, side), 0.1, psf_side)
     return Calls(
         lambda: psf_quotient.psf_quotient(*arguments),
-        lambda: psf_quotient.psf_quotient_reference(*arguments),
+        lambda: psf_quotient.psf_quotient.reference(*arguments),
         ("psf_quotient", *arguments),
     )
 
@@ -182,7 +182,7 @@ def _overlap_add(rng, size, device):
 
     return Calls(
         lambda: by(overlap_add.overlap_add),
-        lambda: by(overlap_add.overlap_add_reference),
+        lambda: by(overlap_add.overlap_add.reference),
         ("overlap_add", patches, window, stride),
     )
 
@@ -197,7 +197,7 @@ def _relative_spectra(rng, size, device):
     arguments = (device.array(parts.view(np.complex64)[..., 0]), 0.02, 1e-3, 4.0)
     return Calls(
         lambda: relative_spectra.relative_spectra(*arguments),
-        lambda: relative_spectra.relative_spectra_reference(*arguments),
+        lambda: relative_spectra.relative_spectra.reference(*arguments),
         ("relative_spectra", *arguments),
     )
 
@@ -210,7 +210,7 @@ def _splatting(rng, count, device):
     arguments = (*arrays, 25, 500)
     return Calls(
         lambda: psf_sampling.recorded_psfs(*arguments),
-        lambda: psf_sampling.recorded_psfs_reference(*arguments),
+        lambda: psf_sampling.recorded_psfs.reference(*arguments),
         ("splatting", *arguments, psf_sampling.SMOOTHING),
         1e-3,
     )
@@ -234,7 +234,7 @@ def _blur(rng, size, device):
     rest = (zero + 1, None, zero, zero, zero, False, False, None, device.array(np.zeros((batch, frames, 2), np.int64)))
     return Calls(
         lambda: burst_synthesis.burst_synthesis(*arguments),
-        lambda: burst_synthesis.burst_synthesis_reference(*arguments, *rest),
+        lambda: burst_synthesis.synthesised_frames.reference(*arguments, *rest),
         ("blur", *arguments[:2]),
     )
 
@@ -254,7 +254,7 @@ def _adam(rng, size, device):
 
         return run
 
-    reference = stepping(optimiser_steps.adam_step_reference)
+    reference = stepping(optimiser_steps.adam_step.reference)
     return Calls(stepping(optimiser_steps.adam_step), reference, ("adam", value, gradient, 1e-3))
 
 

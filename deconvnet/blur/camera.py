@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from deconvnet.backend import Array, array_module
+from deconvnet.kernels.synthesis import srgb
 from deconvnet.kernels.synthesis.jpeg import jpeg_degradation
-from deconvnet.kernels.synthesis.srgb import linear_to_srgb_reference, srgb_to_linear_reference
 
 __all__ = ["add_noise", "jpeg", "linear_to_srgb", "noise_coefficients", "srgb_to_linear"]
 
@@ -37,7 +37,7 @@ def srgb_to_linear(image: Array) -> Array:
     >>> srgb_to_linear(np.array([0.0, 0.5, 1.0])).round(4)
     array([0.   , 0.214, 1.   ])
     """
-    return srgb_to_linear_reference(image).astype(image.dtype, copy=False)
+    return srgb.srgb_to_linear(image).astype(image.dtype, copy=False)
 
 
 def linear_to_srgb(image: Array) -> Array:
@@ -57,7 +57,7 @@ def linear_to_srgb(image: Array) -> Array:
     -----
     ``12.92 v`` up to 0.0031308, else ``1.055 v^(1/2.4) − 0.055`` (IEC 61966-2-1).
     """
-    return linear_to_srgb_reference(image).astype(image.dtype, copy=False)
+    return srgb.linear_to_srgb(image).astype(image.dtype, copy=False)
 
 
 def noise_coefficients(level: float | Array, read_share: float | Array, linear: bool) -> tuple[Any, Any]:

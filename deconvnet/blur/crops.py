@@ -9,7 +9,7 @@ import numpy as np
 
 from deconvnet.backend import Array, to_device
 from deconvnet.errors import DeconvnetError
-from deconvnet.kernels.synthesis.crops import copy_crop_numba, cut_crops, gradient_shares_numba
+from deconvnet.kernels.synthesis.crops import copy_crop, cut_crops, gradient_shares
 
 __all__ = ["CropCutter"]
 
@@ -169,10 +169,10 @@ class CropCutter:
             images = self.sources[which[b]].images
             best, best_share = (images[0], 0, 0), -1.0
             for index, y, x in positions[:, b].T:
-                share = min(gradient_shares_numba(images[index], y, x, self.side, threshold))
+                share = min(gradient_shares(images[index], y, x, self.side, threshold))
                 if share > best_share:
                     best, best_share = (images[index], y, x), share
                 if share >= GRADIENT_SHARE:
                     break
-            copy_crop_numba(*best, int(transforms[b]), self.table, out[b])
+            copy_crop(*best, int(transforms[b]), self.table, out[b])
         return out

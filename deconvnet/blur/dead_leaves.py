@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from deconvnet.kernels.synthesis.dead_leaves import paint_leaves_numba
+from deconvnet.kernels.synthesis.dead_leaves import paint_leaves
 
 __all__ = ["dead_leaves"]
 
@@ -62,6 +62,6 @@ def dead_leaves(rng: np.random.Generator, size: int) -> np.ndarray:
     wave = 2 * math.pi / wavelength[:, None] * np.stack([np.sin(direction), np.cos(direction)], axis=1)
     phase = rng.uniform(0, 2 * math.pi, count)
     leaves = np.column_stack([centre, radius, radius * flattening, turn, shape, grey, slope, amplitude, wave, phase])
-    image = np.clip(paint_leaves_numba(leaves, canvas), 0, 1)
+    image = np.clip(paint_leaves(leaves, canvas), 0, 1)
     image = image.reshape(size, _OVERSAMPLING, size, _OVERSAMPLING).mean(axis=(1, 3))
     return (image * 255 + 0.5).astype(np.uint8)

@@ -6,11 +6,13 @@ The blocks are so low that their columns stay in the cache: memory does not grow
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from deconvnet.backend import array_module
+from deconvnet.backend import Array, array_module
 from deconvnet.errors import DeconvnetError
-from deconvnet.kernels.training.im2col import fold_add, unfold
+from deconvnet.kernels.training.im2col import col2im, im2col
 from deconvnet.layers.base import Layer, Parameter
 
 __all__ = ["BORDERS", "Conv", "conv", "conv_backward"]
@@ -61,7 +63,7 @@ def _geometry(x, filters, border):
     return pads, *(n + sum(pad) - k + 1 for n, k, pad in zip(x.shape[2:], filters.shape[2:], pads))
 
 
-def conv(x, filters, bias=None, *, border):
+def conv(x: Array, filters: Array, bias: Array | None = None, *, border: str) -> Array:
     """``y[b, m] = Σ_c filters[m, c] * x[b, c] + bias[m]`` with ``*`` the true convolution.
 
     Parameters
@@ -97,13 +99,15 @@ def conv(x, filters, bias=None, *, border):
         padded = _pad(xp, image, pads)
         for top, rows in _blocks(xp, matrix.shape[1], height, width, x.dtype.itemsize):
             part = slice(top * width, (top + rows) * width)
-            xp.matmul(matrix, unfold(padded, filters.shape[2:], top, rows), out=out[:, part])
+            xp.matmul(matrix, im2col(padded, filters.shape[2:], top, rows), out=out[:, part])
             if bias is not None:
                 out[:, part] += bias[:, None]
     return y.reshape(*y.shape[:2], height, width)
 
 
-def conv_backward(dy, x, filters, *, border, dx_channels=slice(None)):
+def conv_backward(
+    dy: Array, x: Array, filters: Array, *, border: str, dx_channels: slice | None = slice(None)
+) -> tuple[Array | None, Array, Array]:
     """Gradients ``(dx, dfilters, dbias)`` of `conv`.
 
     Parameters
@@ -131,9 +135,9 @@ def conv_backward(dy, x, filters, *, border, dx_channels=slice(None)):
             dpadded = xp.zeros((dx.shape[1], *padded.shape[1:]), dtype=x.dtype)
         for top, rows in _blocks(xp, matrix.shape[1], height, width, x.dtype.itemsize):
             part = dout[:, top * width : (top + rows) * width]
-            dmatrix += part @ unfold(padded, size, top, rows).T
+            dmatrix += part @ im2col(padded, size, top, rows).T
             if need_dx:
-                fold_add(back @ part, size, top, dpadded)
+                col2im(back @ part, size, top, dpadded)
         if need_dx:
             dx[b] = dpadded[:, above : above + x.shape[2], left : left + x.shape[3]]
     dfilters = xp.ascontiguousarray(dmatrix.reshape(filters.shape)[:, :, ::-1, ::-1])
@@ -155,18 +159,28 @@ class Conv(Layer):
     dtype : numpy dtype
     """
 
-    def __init__(self, channels_in, channels_out, size, rng, *, border, bias=True, dtype=np.float32):
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        size: int,
+        rng: np.random.Generator,
+        *,
+        border: str,
+        bias: bool = True,
+        dtype: Any = np.float32,
+    ) -> None:
         shape = (channels_out, channels_in, size, size)
         std = (channels_in * size * size) ** -0.5
         self.filters = Parameter((std * rng.standard_normal(shape)).astype(dtype))
         self.bias = Parameter(np.zeros(channels_out, dtype=dtype)) if bias else None
         self.border = border
 
-    def forward(self, x, *, train=False):
+    def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Array | None]:
         bias = None if self.bias is None else self.bias.value
         return conv(x, self.filters.value, bias, border=self.border), (x if train else None)
 
-    def backward(self, dy, x, *, dx_channels=slice(None)):
+    def backward(self, dy: Array, x: Array, *, dx_channels: slice | None = slice(None)) -> Array | None:
         dx, dfilters, dbias = conv_backward(dy, x, self.filters.value, border=self.border, dx_channels=dx_channels)
         self.filters.grad += dfilters
         if self.bias is not None:

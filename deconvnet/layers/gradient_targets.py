@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from deconvnet.backend import Array, array_module
+from deconvnet.kernels.photo.psf_quotient import psf_quotient
 from deconvnet.layers.features import Features
 
 __all__ = ["GradientTargets"]
@@ -57,9 +58,10 @@ class GradientTargets(Features):
         targets = self._gradients(x[:, 0], learned.shape[-2:])
         return array_module(x).concatenate([learned, targets], axis=1), cache
 
-    def strips(self, x: Array, window: tuple[Array, Array], grid: Sequence[int]) -> tuple[None, None]:
-        """No short way from pixels to row transforms, see `Features.strips`."""
-        return None, None
+    def psf(self, x: Array, window: tuple[Array, Array], grid: Sequence[int], beta: float, side: int) -> Array:
+        """The quotient around its origin, see `Features.psf`."""
+        height, width = grid
+        return psf_quotient(self.forward(x)[0], *window, (height, width), beta, side)
 
     def backward(self, dy: Array, cache: Any, *, dx_channels: slice | None = slice(None)) -> Array | None:
         """Gradient of the input channels ``dx_channels`` through the x̃_i; the ỹ_i are constants of the data."""

@@ -6,12 +6,13 @@ small, that its gradient is what matters, and that the blurry image must be exte
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from deconvnet.backend import array_module, irfft2, irfft2_backward, rfft2, rfft2_backward
-from deconvnet.kernels.photo.image_quotient import image_quotient_numba, image_spectrum
+from deconvnet.backend import Array, array_module, irfft2, irfft2_backward, rfft2, rfft2_backward
+from deconvnet.kernels.photo.image_quotient import image_quotient, image_spectrum
 from deconvnet.kernels.photo.quotient import quotient_spectrum, quotient_spectrum_backward
-from deconvnet.kernels.simd.line_fft import is_smooth
 from deconvnet.layers.base import Layer, Parameter
 from deconvnet.ops.border import extend_periodically, extend_periodically_backward, extended_shape
 from deconvnet.ops.psf import psf_to_otf, psf_to_otf_backward
@@ -19,7 +20,7 @@ from deconvnet.ops.psf import psf_to_otf, psf_to_otf_backward
 __all__ = ["ImageEstimation", "blurry_spectrum", "estimate_image", "estimate_image_backward"]
 
 
-def blurry_spectrum(y, margin):
+def blurry_spectrum(y: Array, margin: int) -> tuple[Array, tuple[int, int]]:
     """Half spectra of blurry images after their periodic extension, and the extended size.
 
     Parameters
@@ -38,7 +39,9 @@ def blurry_spectrum(y, margin):
     return rfft2(extend_periodically(y, grid)), grid
 
 
-def estimate_image(y_hat, psf, beta, grid, shape):
+def estimate_image(
+    y_hat: Array, psf: Array, beta: float, grid: tuple[int, int], shape: tuple[int, int]
+) -> tuple[Array, tuple]:
     """``x = F⁻¹[ conj(F psf) · F y / ( |F psf|² + β ) ]``, cropped to the image.
 
     Parameters
@@ -71,7 +74,7 @@ def estimate_image(y_hat, psf, beta, grid, shape):
     return xp.ascontiguousarray(x), (otf, y_flat, x_hat, denominator, psf.shape[-1], grid, shape)
 
 
-def estimate_image_backward(dx, cache, *, need_dy=True):
+def estimate_image_backward(dx: Array, cache: tuple, *, need_dy: bool = True) -> tuple[Array | None, Array, Array]:
     """Gradients ``(dy, dpsf, dbeta)`` of `estimate_image` and `blurry_spectrum` together.
 
     ``dy`` is that of the blurry *image*, before its extension; None unless needed.
@@ -103,31 +106,32 @@ class ImageEstimation(Layer):
     dtype : numpy dtype
     """
 
-    def __init__(self, margin, *, beta=1e-2, dtype=np.float32):
+    def __init__(self, margin: int, *, beta: float = 1e-2, dtype: Any = np.float32) -> None:
         self.margin = margin
         self.log_beta = Parameter(np.log(np.asarray(beta, dtype=dtype)))
 
-    def spectrum(self, y, *, train=False):
+    def spectrum(self, y: Array, *, train: bool = False) -> tuple[Array, tuple[int, int]]:
         """What `forward` needs of blurry images ``y (B, H, W)``, whatever the PSF; for as many calls as there are.
 
-        It is their `blurry_spectrum`, or, without training on the CPU, what `image_quotient_numba` takes; and the size
-        of the extended images.
+        It is the `image_spectrum` of the extended images (with training, their half spectra), and their size.
         """
-        grid = extended_shape(y.shape[-2:], self.margin)
-        if train or array_module(y) is not np or not all(is_smooth(n) for n in grid):
+        if train:
             return blurry_spectrum(y, self.margin)
+        grid = extended_shape(y.shape[-2:], self.margin)
         return image_spectrum(extend_periodically(y, grid)), grid
 
-    def forward(self, y, psf, *, spectrum=None, train=False):
+    def forward(
+        self, y: Array, psf: Array, *, spectrum: tuple[Array, tuple[int, int]] | None = None, train: bool = False
+    ) -> tuple[Array, tuple | None]:
         """Latent images of blurry ones ``y (B, H, W)``; ``spectrum`` saves a second call of `spectrum`."""
         y_hat, grid = self.spectrum(y, train=train) if spectrum is None else spectrum
         beta = float(array_module(y).exp(self.log_beta.value))
-        if y_hat.dtype.kind != "c":
-            return image_quotient_numba(y_hat, psf, beta, grid, y.shape[-2:]), None
+        if not train:
+            return image_quotient(y_hat, psf, beta, grid, y.shape[-2:]), None
         x, cache = estimate_image(y_hat, psf, beta, grid, y.shape[-2:])
-        return x, ((cache, beta) if train else None)
+        return x, (cache, beta)
 
-    def backward(self, dx, cache, *, need_dy=True):
+    def backward(self, dx: Array, cache: tuple, *, need_dy: bool = True) -> tuple[Array | None, Array]:
         inner, beta = cache
         dy, dpsf, dbeta = estimate_image_backward(dx, inner, need_dy=need_dy)
         self.log_beta.grad += dbeta * beta  # d log β = β dβ

@@ -6,10 +6,12 @@ latent image from several frames and their PSFs: the same formula every time.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from deconvnet.backend import array_module, irfft2, irfft2_backward, rfft2, rfft2_backward
-from deconvnet.kernels.photo.psf_quotient import psf_quotient, psf_quotient_of_strips
+from deconvnet.backend import Array, array_module, irfft2, irfft2_backward, rfft2, rfft2_backward, to_host
+from deconvnet.kernels.photo.psf_quotient import psf_quotient
 from deconvnet.kernels.photo.quotient import quotient_spectrum, quotient_spectrum_backward
 from deconvnet.layers.base import Layer, Parameter
 
@@ -24,7 +26,7 @@ def _flat_beta(xp, beta, like, size):
     return xp.ascontiguousarray(beta.reshape(-1, size))
 
 
-def quotient(x, y, beta):
+def quotient(x: Array, y: Array, beta: Array | float) -> tuple[Array, tuple]:
     """``z = F⁻¹[ Σ_m conj(F x_m) · F y_m / ( Σ_m |F x_m|² + β ) ]``.
 
     Parameters
@@ -57,7 +59,7 @@ def quotient(x, y, beta):
     return z, (x_hat, y_hat, z_hat, denominator, (height, width), beta)
 
 
-def quotient_backward(dz, cache):
+def quotient_backward(dz: Array, cache: tuple) -> tuple[Array, Array, Array]:
     """Gradients ``(dx, dy, dbeta)`` of `quotient`; ``dbeta`` has the shape of ``beta``."""
     x_hat, y_hat, z_hat, denominator, shape, beta = cache
     xp = array_module(dz)
@@ -88,7 +90,7 @@ class Quotient(Layer):
     dtype : numpy dtype
     """
 
-    def __init__(self, beta, *, learned=False, dtype="float32"):
+    def __init__(self, beta: Array | float, *, learned: bool = False, dtype: Any = "float32") -> None:
         value = np.asarray(beta, dtype=dtype)
         if learned:
             self.log_beta = Parameter(np.log(value))
@@ -96,11 +98,11 @@ class Quotient(Layer):
             self.fixed_beta = value
         self.learned = learned
 
-    def forward(self, x, y, *, train=False):
+    def forward(self, x: Array, y: Array, *, train: bool = False) -> tuple[Array, tuple | None]:
         z, cache = quotient(x, y, self._beta(array_module(x, y)))
         return z, (cache if train else None)
 
-    def middle(self, maps, window, grid, side):
+    def middle(self, maps: Array, window: tuple[Array, Array], grid: tuple[int, int], side: int) -> Array:
         """What `forward` gives around the origin, for faded images that are continued with zeros; without training.
 
         Parameters
@@ -119,16 +121,17 @@ class Quotient(Layer):
         real array (B, side, side)
             Its origin is at index (0, 0).
         """
-        return psf_quotient(maps, *window, tuple(grid), float(self._beta(array_module(maps))), side)
+        return psf_quotient(maps, *window, tuple(grid), self.beta, side)
 
-    def middle_of_strips(self, spectra, batch, grid, side):
-        """`middle` of ``batch`` images whose rows are transformed already, see `psf_quotient_of_strips`."""
-        return psf_quotient_of_strips(spectra, batch, grid, float(self._beta(np)), side)
+    @property
+    def beta(self) -> float:
+        """The regulariser, where it is a single number."""
+        return float(np.exp(to_host(self.log_beta.value)) if self.learned else self.fixed_beta)
 
     def _beta(self, xp):
         return xp.exp(self.log_beta.value) if self.learned else self.fixed_beta
 
-    def backward(self, dz, cache):
+    def backward(self, dz: Array, cache: tuple) -> tuple[Array, Array]:
         dx, dy, dbeta = quotient_backward(dz, cache)
         if self.learned:
             self.log_beta.grad += dbeta * cache[-1]  # d log β = β dβ

@@ -109,12 +109,9 @@ class Stage(Layer):
         return psf, (features_cache, fade_cache, quotient_cache, support_cache)
 
     def _raw_psf(self, stacked, shape, grid, scale):
-        """The quotient around its origin, by the shortest way that there is; feature images are of size ``shape``."""
+        """The quotient around its origin; feature images are of size ``shape``."""
         window = self.fade.factors(shape, like=stacked, scale=scale)
-        spectra, strips = self.features.strips(stacked, window, grid)
-        if spectra is not None:
-            return self.quotient.middle_of_strips(spectra, len(stacked), strips, self.psf_size)
-        return self.quotient.middle(self.features.forward(stacked)[0], window, grid, self.psf_size)
+        return self.features.psf(stacked, window, grid, self.quotient.beta, self.psf_size)
 
     def backward(self, dpsf, cache, *, need_dlatent=True):
         """Gradient of the latent images, None without them or if it is not needed; the blurry ones get none."""

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 import scipy.sparse
 
-from deconvnet.backend import Array
+from deconvnet.backend import Array, array_module
 from deconvnet.kernels.photo.resampling import gather_sum
 
 __all__ = ["resample", "resample_backward"]
@@ -54,7 +54,8 @@ def _gather(matrix: scipy.sparse.csr_array) -> _Gather:
 
 def _apply(x: Array, indices: np.ndarray, weights: np.ndarray, axis: int) -> Array:
     """Weighted sum of gathered rows (axis −2) or columns (axis −1)."""
-    y = gather_sum(x.reshape(-1, *x.shape[-2:]), indices, weights, axis)
+    xp = array_module(x)
+    y = gather_sum(x.reshape(-1, *x.shape[-2:]), xp.asarray(indices), xp.asarray(weights), axis)
     return y.reshape(*x.shape[:-2], *y.shape[-2:])
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-from numba import njit, prange
 
 from deconvnet.backend import array_module
 from deconvnet.kernels import cuda
+from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.kernel import Kernel, in_chunks
 from deconvnet.kernels.simd.pairs import PAIR
 from deconvnet.kernels.simd.pruned_dft import (
+    GROUPS,
     flat_patches,
     forward_column,
     forward_rows,
@@ -37,9 +39,6 @@ __all__ = [
     "WINDOWS",
     "band_parts",
     "band_transform",
-    "band_transform_cuda",
-    "band_transform_numba",
-    "band_transform_reference",
     "centred_window",
     "dft_factors",
     "kept_coefficients",
@@ -90,7 +89,7 @@ def centred_window(side):
     return slice(start, start + side)
 
 
-def band_transform_reference(patches):
+def _reference(patches):
     """The four bands of each patch.
 
     Parameters
@@ -144,17 +143,17 @@ def _plan(dtype):
     return np.array(list(WINDOWS)), places, np.stack([factors.real, factors.imag], axis=1).astype(dtype), tuple(tables)
 
 
-@njit(cache=True, parallel=True)
-def _band_transform(flat, steps, shape, sides, places, factors, tables, out):
+@compiled
+def _band_transform(flat, steps, shape, sides, places, factors, tables, out, begin, end):
     batch, frames, width = shape
-    for group in prange(-(-batch * frames // LANES)):
-        starts, goals = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
-        offset = np.full(LANES, 0.5).astype(flat.dtype)
-        ones = np.ones((PATCH + 1) * (PATCH // 2 + 1), flat.dtype)
-        scratch = workspace(PATCH, flat)
-        half = np.empty(width * (PATCH + 1) * PAIR, flat.dtype)
-        column = np.empty((2 * REACH + 1) * PAIR, flat.dtype)
-        row = np.empty(TOTAL * LANES, flat.dtype)
+    starts, goals = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
+    offset = np.full(LANES, 0.5).astype(flat.dtype)
+    ones = np.ones((PATCH + 1) * (PATCH // 2 + 1), flat.dtype)
+    scratch = workspace(PATCH, flat)
+    half = np.empty(width * (PATCH + 1) * PAIR, flat.dtype)
+    column = np.empty((2 * REACH + 1) * PAIR, flat.dtype)
+    row = np.empty(TOTAL * LANES, flat.dtype)
+    for group in range(begin, end):
         lane_starts(group, batch * frames, frames, steps, starts)
         for i in range(len(sides)):
             side, cos, sin = sides[i], tables[2 * i], tables[2 * i + 1]
@@ -176,12 +175,13 @@ def _band_transform(flat, steps, shape, sides, places, factors, tables, out):
         store_lanes(row, 0, TOTAL, out, goals, 0, min(LANES, batch * frames - group * LANES))
 
 
-def band_transform_numba(patches):
-    """CPU twin of `band_transform_reference`; parallel over groups of sixteen patches."""
+def _numba(patches):
+    """Sixteen patches at a time."""
     batch, frames = patches.shape[:2]
     flat, steps = flat_patches(patches)
     out = np.empty((batch, frames, TOTAL), patches.dtype)
-    _band_transform(flat, steps, (batch, frames, padded(COLUMNS)), *_plan(patches.dtype.name), out.reshape(-1))
+    arguments = (flat, steps, (batch, frames, padded(COLUMNS)), *_plan(patches.dtype.name), out.reshape(-1))
+    in_chunks(_band_transform, arguments, -(-batch * frames // LANES), GROUPS)
     return out
 
 
@@ -215,8 +215,8 @@ def _joint_factors(dtype):
     return rows, columns, sources
 
 
-def band_transform_cuda(patches):
-    """GPU twin of `band_transform_reference`: one block per patch."""
+def _cuda(patches):
+    """One block per patch."""
     xp = array_module(patches)
     patches = xp.ascontiguousarray(patches)
     batch, frames = patches.shape[:2]
@@ -231,6 +231,4 @@ def band_transform_cuda(patches):
     return out
 
 
-def band_transform(patches):
-    """Production form for the array's device; see `band_transform_reference`."""
-    return band_transform_numba(patches) if array_module(patches) is np else band_transform_cuda(patches)
+band_transform = Kernel("band_transform", reference=_reference, cpu=_numba, cuda=_cuda)

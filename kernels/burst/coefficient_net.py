@@ -6,15 +6,16 @@ In plain array code its hidden units are written to memory: ten times as much as
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
 
 from deconvnet.backend import array_module
 from deconvnet.kernels import cuda
+from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.kernel import Kernel, in_chunks, light
 
-__all__ = ["coefficient_net", "coefficient_net_cuda", "coefficient_net_numba", "coefficient_net_reference"]
+__all__ = ["coefficient_net"]
 
 
-def coefficient_net_reference(x, weight, bias, last, residual):
+def _reference(x, weight, bias, last, residual):
     """``Σ_h last_h · max(0, w_0h x_i + w_1h mean_j(x_j) + w_2h max_j(x_j) + b_h)``, plus x_i if residual.
 
     Parameters
@@ -36,11 +37,11 @@ def coefficient_net_reference(x, weight, bias, last, residual):
     return x + out if residual else out
 
 
-@njit(cache=True, parallel=True, fastmath={"contract", "nsz"})
-def _coefficient_net(x, weight, bias, last, residual, out):
-    batch, frames, size = x.shape
+@compiled(fastmath={"contract", "nsz"})
+def _coefficient_net(x, weight, bias, last, residual, out, begin, end):
+    _, frames, size = x.shape
     hidden = len(bias)
-    for b in prange(batch):
+    for b in range(begin, end):
         mean, largest = np.zeros(size, x.dtype), x[b, 0].copy()
         shared = np.empty((hidden, size), x.dtype)
         for n in range(frames):
@@ -62,15 +63,16 @@ def _coefficient_net(x, weight, bias, last, residual, out):
                     target[k] += factor * (before if before > 0 else 0)
 
 
-def coefficient_net_numba(x, weight, bias, last, residual):
-    """CPU twin of `coefficient_net_reference`; parallel over the bursts."""
+def _numba(x, weight, bias, last, residual):
+    """Burst after burst, hidden units in the cache."""
     out = np.empty(x.shape, x.dtype)
-    _coefficient_net(np.ascontiguousarray(x), weight, bias, np.ascontiguousarray(last), residual, out)
+    arguments = np.ascontiguousarray(x), weight, bias, np.ascontiguousarray(last), residual, out
+    in_chunks(_coefficient_net, arguments, len(x), light(x[0].size * len(bias)))
     return out
 
 
-def coefficient_net_cuda(x, weight, bias, last, residual):
-    """GPU twin of `coefficient_net_reference`: one thread per coefficient of a burst."""
+def _cuda(x, weight, bias, last, residual):
+    """One thread per coefficient of a burst."""
     xp = array_module(x, weight, bias, last)
     x, weight, bias, last = (xp.ascontiguousarray(a) for a in (x, weight, bias, last))
     batch, frames, size = x.shape
@@ -83,7 +85,4 @@ def coefficient_net_cuda(x, weight, bias, last, residual):
     return out
 
 
-def coefficient_net(x, weight, bias, last, residual):
-    """Production form for the arrays' device; see `coefficient_net_reference`."""
-    body = coefficient_net_numba if array_module(x, weight) is np else coefficient_net_cuda
-    return body(x, weight, bias, last, residual)
+coefficient_net = Kernel("coefficient_net", reference=_reference, cpu=_numba, cuda=_cuda)

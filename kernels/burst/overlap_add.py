@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
 
 from deconvnet.backend import array_module
 from deconvnet.kernels import cuda
+from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.kernel import Kernel, in_chunks, light
 
-__all__ = ["overlap_add", "overlap_add_cuda", "overlap_add_numba", "overlap_add_reference"]
+__all__ = ["overlap_add"]
 
 
-def overlap_add_reference(picture, patches, window, top, left, step):
+def _reference(picture, patches, window, top, left, step):
     """Add ``window · patches[p]`` to ``picture[top:, left + p · step:]`` for every p, in place.
 
     Parameters
@@ -31,9 +32,9 @@ def overlap_add_reference(picture, patches, window, top, left, step):
         picture[top : top + side, place : place + side] += window * patches[p]
 
 
-@njit(cache=True, parallel=True, fastmath={"contract"})
-def _overlap_add(picture, patches, window, top, left, step):
-    for i in prange(window.shape[0]):
+@compiled(fastmath={"contract"})
+def _overlap_add(picture, patches, window, top, left, step, begin, end):
+    for i in range(begin, end):
         row = picture[top + i]
         for p in range(patches.shape[0]):
             place = left + p * step
@@ -41,13 +42,14 @@ def _overlap_add(picture, patches, window, top, left, step):
                 row[place + j] += window[i, j] * patches[p, i, j]
 
 
-def overlap_add_numba(picture, patches, window, top, left, step):
-    """CPU twin of `overlap_add_reference`; parallel over the rows of pixels."""
-    _overlap_add(picture, np.ascontiguousarray(patches), window, top, left, step)
+def _numba(picture, patches, window, top, left, step):
+    """Row of pixels after row, each gathers what it gets."""
+    arguments = picture, np.ascontiguousarray(patches), window, top, left, step
+    in_chunks(_overlap_add, arguments, len(window), light(patches[..., 0, :].size))
 
 
-def overlap_add_cuda(picture, patches, window, top, left, step):
-    """GPU twin of `overlap_add_reference`: one thread per pixel."""
+def _cuda(picture, patches, window, top, left, step):
+    """One thread per pixel."""
     xp = array_module(picture, patches, window)
     patches, window = xp.ascontiguousarray(patches), xp.ascontiguousarray(window)
     count, side = len(patches), window.shape[0]
@@ -59,7 +61,4 @@ def overlap_add_cuda(picture, patches, window, top, left, step):
     cuda.launch("burst/overlap_add", "overlap_add", (cuda.blocks(span, 128), side), 128, arguments, real=picture.dtype)
 
 
-def overlap_add(picture, patches, window, top, left, step):
-    """Production form for the arrays' device; see `overlap_add_reference`."""
-    body = overlap_add_numba if array_module(picture, patches, window) is np else overlap_add_cuda
-    body(picture, patches, window, top, left, step)
+overlap_add = Kernel("overlap_add", reference=_reference, cpu=_numba, cuda=_cuda)

@@ -6,13 +6,15 @@ On the CPU the transforms, the product and the centre of the inverse are one pas
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
 
 from deconvnet.backend import array_module, irfft2, rfft2
 from deconvnet.kernels import cuda
 from deconvnet.kernels.burst.patch_spectra import centre_factors, dft_factors
+from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.kernel import Kernel, in_chunks
 from deconvnet.kernels.simd.pairs import PAIR, multiply_pairs
 from deconvnet.kernels.simd.pruned_dft import (
+    GROUPS,
     flat_patches,
     forward_column,
     forward_rows,
@@ -27,7 +29,7 @@ from deconvnet.kernels.simd.pruned_dft import (
 )
 from deconvnet.kernels.simd.vector import LANES
 
-__all__ = ["filter_spectrum", "patch_filter", "patch_filter_cuda", "patch_filter_numba", "patch_filter_reference"]
+__all__ = ["filter_spectrum", "patch_filter"]
 
 
 def filter_spectrum(filters, side):
@@ -58,7 +60,7 @@ def filter_spectrum(filters, side):
     return filter_hat
 
 
-def patch_filter_reference(filters, patches, centre):
+def _reference(filters, patches, centre):
     """Middle of filtered patches: ``centre(F⁻¹[ H · F patch ])``.
 
     Parameters
@@ -80,21 +82,21 @@ def patch_filter_reference(filters, patches, centre):
     return array_module(filtered).ascontiguousarray(filtered[..., start : start + centre, start : start + centre])
 
 
-@njit(cache=True, parallel=True)
-def _patch_filter(filters, flat, steps, shape, tables, back, out):
+@compiled
+def _patch_filter(filters, flat, steps, shape, tables, back, out, begin, end):
     batch, frames, side, centre, width = shape
     reach = side // 2
     reals = side * side - 1
-    for group in prange(-(-batch * frames // LANES)):
+    starts, wide = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
+    nothing = np.zeros(LANES, flat.dtype)
+    ones = np.ones((side + 1) * (reach + 1), flat.dtype)
+    scratch = workspace(side, flat)
+    half = np.empty(width * (side + 1) * PAIR, flat.dtype)
+    column = np.empty(side * PAIR, flat.dtype)
+    bank = np.empty(reals * LANES, flat.dtype)
+    spectrum = np.empty((reach + 1) * side * PAIR, flat.dtype)
+    for group in range(begin, end):
         lanes = min(LANES, batch * frames - group * LANES)
-        starts, wide = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
-        nothing = np.zeros(LANES, flat.dtype)
-        ones = np.ones((side + 1) * (reach + 1), flat.dtype)
-        scratch = workspace(side, flat)
-        half = np.empty(width * (side + 1) * PAIR, flat.dtype)
-        column = np.empty(side * PAIR, flat.dtype)
-        bank = np.empty(reals * LANES, flat.dtype)
-        spectrum = np.empty((reach + 1) * side * PAIR, flat.dtype)
         lane_starts(group, batch * frames, frames, steps, starts)
         for lane in range(LANES):
             wide[lane] = min(group * LANES + lane, batch * frames - 1) * reals
@@ -122,13 +124,13 @@ def _patch_filter(filters, flat, steps, shape, tables, back, out):
         store_lanes(bank, 0, centre * centre, out, wide, 0, lanes)
 
 
-def patch_filter_numba(filters, patches, centre):
-    """CPU twin of `patch_filter_reference`; parallel over groups of sixteen patches."""
+def _numba(filters, patches, centre):
+    """Sixteen patches at a time."""
     batch, frames, side, _ = patches.shape
     name = patches.dtype.name
     flat, steps = flat_patches(patches)
     out = np.empty((batch, frames, centre, centre), patches.dtype)
-    _patch_filter(
+    arguments = (
         np.ascontiguousarray(filters).reshape(-1),
         flat,
         steps,
@@ -137,11 +139,12 @@ def patch_filter_numba(filters, patches, centre):
         inverse_tables(side, centre, name),
         out.reshape(-1),
     )
+    in_chunks(_patch_filter, arguments, -(-batch * frames // LANES), GROUPS)
     return out
 
 
-def patch_filter_cuda(filters, patches, centre):
-    """GPU twin of `patch_filter_reference`: one block per patch."""
+def _cuda(filters, patches, centre):
+    """One block per patch."""
     xp = array_module(filters, patches)
     filters, patches = xp.ascontiguousarray(filters), xp.ascontiguousarray(patches)
     batch, frames, side, _ = patches.shape
@@ -159,7 +162,4 @@ def patch_filter_cuda(filters, patches, centre):
     return out
 
 
-def patch_filter(filters, patches, centre):
-    """Production form for the arrays' device; see `patch_filter_reference`."""
-    body = patch_filter_numba if array_module(filters, patches) is np else patch_filter_cuda
-    return body(filters, patches, centre)
+patch_filter = Kernel("patch_filter", reference=_reference, cpu=_numba, cuda=_cuda)

@@ -7,11 +7,12 @@ computed, are one pass over sixteen patches at a time on the CPU; no spectrum is
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
 
 from deconvnet.backend import array_module, irfft2, rfft2
 from deconvnet.kernels import cuda
 from deconvnet.kernels.burst.patch_spectra import centre_factors, dft_factors
+from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.kernel import Kernel, in_chunks
 from deconvnet.kernels.photo.quotient import quotient_spectrum
 from deconvnet.kernels.simd.pairs import PAIR, add_quotient
 from deconvnet.kernels.simd.pruned_dft import (
@@ -30,10 +31,10 @@ from deconvnet.kernels.simd.pruned_dft import (
 )
 from deconvnet.kernels.simd.vector import LANES
 
-__all__ = ["patch_quotient", "patch_quotient_cuda", "patch_quotient_numba", "patch_quotient_reference"]
+__all__ = ["patch_quotient"]
 
 
-def patch_quotient_reference(patches, psfs, beta, fade, centre):
+def _reference(patches, psfs, beta, fade, centre):
     """``centre(F⁻¹[ Σ_i conj(K_i) Y_i / (Σ_i |K_i|² + β) ]) + mean`` of bursts of patches.
 
     Parameters
@@ -67,29 +68,31 @@ def patch_quotient_reference(patches, psfs, beta, fade, centre):
     grid = xp.zeros((batch, frames, side, side), dtype=psfs.dtype)
     grid[..., :size, :size] = psfs
     otf = rfft2(xp.roll(grid, (-(size // 2), -(size // 2)), axis=(-2, -1))).reshape(batch, frames, -1)
-    z_hat, _ = quotient_spectrum(otf, patches_hat, beta)
+    z_hat, _ = quotient_spectrum.reference(otf, patches_hat, beta)
     sharp = irfft2(z_hat.reshape(batch, side, -1), (side, side))
     return sharp[:, start : start + centre, start : start + centre] + mean.mean(axis=1)
 
 
-@njit(cache=True, parallel=True)
-def _patch_quotient(flat, steps, psf_flat, psf_steps, beta, fade, tables, psf_tables, back, centre, out):
+@compiled
+def _patch_quotient(flat, steps, psf_flat, psf_steps, beta, fade, tables, psf_tables, back, centre, out, begin, end):
     count, frames, side, size = steps[3], steps[4], steps[5], psf_steps[3]
     reach = side // 2
     columns = reach + 1
-    for group in prange(-(-count // LANES)):
+    starts, psf_starts = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
+    wide, high = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
+    mean, total = np.empty(LANES, flat.dtype), np.empty(LANES, flat.dtype)
+    nothing = np.zeros(LANES, flat.dtype)
+    ones = np.ones((size + 1) * (size // 2 + 1) + 2 * (side // 2 + 1), flat.dtype)
+    scratch = workspace(side, flat)
+    half = np.empty(psf_steps[4] * (side + 1) * PAIR, flat.dtype)
+    psf_half = np.empty(psf_steps[4] * (size + 1) * PAIR, flat.dtype)
+    column, psf_column = np.empty(side * PAIR, flat.dtype), np.empty(side * PAIR, flat.dtype)
+    numerator = np.empty(columns * side * PAIR, flat.dtype)
+    denominator = np.empty(columns * side * LANES, flat.dtype)
+    for group in range(begin, end):
         lanes = min(LANES, count - group * LANES)
-        starts, psf_starts = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
-        wide, high = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
-        mean, total = np.empty(LANES, flat.dtype), np.zeros(LANES, flat.dtype)
-        nothing = np.zeros(LANES, flat.dtype)
-        ones = np.ones((size + 1) * (size // 2 + 1) + 2 * (side // 2 + 1), flat.dtype)
-        scratch = workspace(side, flat)
-        half = np.empty(psf_steps[4] * (side + 1) * PAIR, flat.dtype)
-        psf_half = np.empty(psf_steps[4] * (size + 1) * PAIR, flat.dtype)
-        column, psf_column = np.empty(side * PAIR, flat.dtype), np.empty(side * PAIR, flat.dtype)
-        numerator = np.zeros(columns * side * PAIR, flat.dtype)
-        denominator = np.empty(columns * side * LANES, flat.dtype)
+        total[:] = 0
+        numerator[:] = 0
         for lane in range(LANES):
             wide[lane] = min(group * LANES + lane, count - 1)
             high[lane] = wide[lane] * side * columns
@@ -131,14 +134,14 @@ def _patch_quotient(flat, steps, psf_flat, psf_steps, beta, fade, tables, psf_ta
         store_lanes(denominator, 0, centre * centre, out, high, 0, lanes)
 
 
-def patch_quotient_numba(patches, psfs, beta, fade, centre):
-    """CPU twin of `patch_quotient_reference`; parallel over groups of sixteen patches."""
+def _numba(patches, psfs, beta, fade, centre):
+    """Sixteen patches at a time."""
     count, frames, side, _ = patches.shape
     size, name = psfs.shape[-1], patches.dtype.name
     flat, steps = flat_patches(patches)
     psf_flat, psf_steps = flat_patches(psfs)
     out = np.empty((count, centre, centre), patches.dtype)
-    _patch_quotient(
+    arguments = (
         flat,
         (*steps, count, frames, side),
         psf_flat,
@@ -151,11 +154,12 @@ def patch_quotient_numba(patches, psfs, beta, fade, centre):
         centre,
         out.reshape(-1),
     )
+    in_chunks(_patch_quotient, arguments, -(-count // LANES), 1)
     return out
 
 
-def patch_quotient_cuda(patches, psfs, beta, fade, centre):
-    """GPU twin of `patch_quotient_reference`: one block per burst."""
+def _cuda(patches, psfs, beta, fade, centre):
+    """One block per burst."""
     xp = array_module(patches, psfs, beta)
     patches, psfs, beta = (xp.ascontiguousarray(a) for a in (patches, psfs, beta))
     batch, frames, side, _ = patches.shape
@@ -181,7 +185,4 @@ def patch_quotient_cuda(patches, psfs, beta, fade, centre):
     return out
 
 
-def patch_quotient(patches, psfs, beta, fade, centre):
-    """Production form for the arrays' device; see `patch_quotient_reference`."""
-    body = patch_quotient_numba if array_module(patches, psfs, beta) is np else patch_quotient_cuda
-    return body(patches, psfs, beta, fade, centre)
+patch_quotient = Kernel("patch_quotient", reference=_reference, cpu=_numba, cuda=_cuda)

@@ -8,12 +8,14 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-from numba import njit, prange
 
 from deconvnet.backend import array_module, rfft2
 from deconvnet.kernels import cuda
+from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.kernel import Kernel, in_chunks
 from deconvnet.kernels.simd.pairs import PAIR, multiply_scalar
 from deconvnet.kernels.simd.pruned_dft import (
+    GROUPS,
     fade_weights,
     flat_patches,
     forward_column,
@@ -27,14 +29,7 @@ from deconvnet.kernels.simd.pruned_dft import (
 )
 from deconvnet.kernels.simd.vector import LANES
 
-__all__ = [
-    "centre_factors",
-    "dft_factors",
-    "patch_spectra",
-    "patch_spectra_cuda",
-    "patch_spectra_numba",
-    "patch_spectra_reference",
-]
+__all__ = ["centre_factors", "dft_factors", "patch_spectra"]
 
 
 @functools.cache
@@ -89,7 +84,7 @@ def centre_factors(period, centre, dtype):
     return columns.astype(dtype), np.ascontiguousarray(rows).astype(dtype)
 
 
-def patch_spectra_reference(patches, fade):
+def _reference(patches, fade):
     """Half spectra of faded patches.
 
     Parameters
@@ -118,20 +113,20 @@ def _turns(side, dtype):
     return np.stack([factors.real, factors.imag], axis=-1).astype(dtype).reshape(-1)
 
 
-@njit(cache=True, parallel=True)
-def _patch_spectra(flat, steps, shape, fade, tables, turns, out, means):
+@compiled
+def _patch_spectra(flat, steps, shape, fade, tables, turns, out, means, begin, end):
     batch, frames, side, width = shape
     reach = side // 2
     columns = reach + 1
-    for group in prange(-(-batch * frames // LANES)):
+    starts, goals = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
+    mean = np.empty(LANES, flat.dtype)
+    ones = np.ones(2 * columns, flat.dtype)
+    scratch = workspace(side, flat)
+    half = np.empty(width * (side + 1) * PAIR, flat.dtype)
+    column = np.empty(side * PAIR, flat.dtype)
+    found = np.empty(side * columns * PAIR, flat.dtype)
+    for group in range(begin, end):
         lanes = min(LANES, batch * frames - group * LANES)
-        starts, goals = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
-        mean = np.empty(LANES, flat.dtype)
-        ones = np.ones(2 * columns, flat.dtype)
-        scratch = workspace(side, flat)
-        half = np.empty(width * (side + 1) * PAIR, flat.dtype)
-        column = np.empty(side * PAIR, flat.dtype)
-        found = np.empty(side * columns * PAIR, flat.dtype)
         lane_starts(group, batch * frames, frames, steps, starts)
         lane_means(flat, starts, steps[2], side, mean)
         forward_rows(flat, starts, steps[2], side, side, fade, mean, tables[0], tables[1], reach, half, scratch)
@@ -146,14 +141,14 @@ def _patch_spectra(flat, steps, shape, fade, tables, turns, out, means):
         means[group * LANES : group * LANES + lanes] = mean[:lanes]
 
 
-def patch_spectra_numba(patches, fade):
-    """CPU twin of `patch_spectra_reference`; parallel over groups of sixteen patches."""
+def _numba(patches, fade):
+    """Sixteen patches at a time."""
     batch, frames, side, _ = patches.shape
     name = patches.dtype.name
     flat, steps = flat_patches(patches)
     out = np.empty((batch, frames, side * (side // 2 + 1)), np.result_type(patches.dtype, np.complex64))
     means = np.empty((batch, frames), patches.dtype)
-    _patch_spectra(
+    arguments = (
         flat,
         steps,
         (batch, frames, side, padded(side // 2 + 1)),
@@ -163,11 +158,12 @@ def patch_spectra_numba(patches, fade):
         out.view(patches.dtype).reshape(-1),
         means.reshape(-1),
     )
+    in_chunks(_patch_spectra, arguments, -(-batch * frames // LANES), GROUPS)
     return out, means
 
 
-def patch_spectra_cuda(patches, fade):
-    """GPU twin of `patch_spectra_reference`: one block per patch."""
+def _cuda(patches, fade):
+    """One block per patch."""
     xp = array_module(patches)
     patches = xp.ascontiguousarray(patches)
     batch, frames, side, _ = patches.shape
@@ -181,7 +177,4 @@ def patch_spectra_cuda(patches, fade):
     return out, means
 
 
-def patch_spectra(patches, fade):
-    """Production form for the array's device; see `patch_spectra_reference`."""
-    body = patch_spectra_numba if array_module(patches) is np else patch_spectra_cuda
-    return body(patches, fade)
+patch_spectra = Kernel("patch_spectra", reference=_reference, cpu=_numba, cuda=_cuda)

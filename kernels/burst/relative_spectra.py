@@ -6,16 +6,17 @@ over the windows (Welch), and the logarithms of the frames' and the mean's power
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from deconvnet.backend import array_module
 from deconvnet.kernels import cuda
+from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.kernel import Kernel, in_chunks, light
 
-__all__ = ["relative_spectra", "relative_spectra_cuda", "relative_spectra_numba", "relative_spectra_reference"]
+__all__ = ["relative_spectra"]
 
 
-def relative_spectra_reference(windows_hat, relative_floor, absolute_floor, bound):
+def _reference(windows_hat, relative_floor, absolute_floor, bound):
     """Ratio to the burst mean and log powers, per frequency.
 
     Parameters
@@ -46,10 +47,10 @@ def relative_spectra_reference(windows_hat, relative_floor, absolute_floor, boun
     return ratio, xp.log(power + absolute_floor), xp.log(mean_power + absolute_floor)
 
 
-@numba.njit(parallel=True, cache=True, fastmath={"contract"})
-def _relative_spectra(parts, relative_floor, absolute_floor, bound, ratio, log_power, log_mean_power):
-    batch, frames, windows, size, _ = parts.shape
-    for b in numba.prange(batch):
+@compiled(fastmath={"contract"})
+def _relative_spectra(parts, relative_floor, absolute_floor, bound, ratio, log_power, log_mean_power, begin, end):
+    _, frames, windows, size, _ = parts.shape
+    for b in range(begin, end):
         mean = np.zeros((windows, size, 2), dtype=parts.dtype)
         for n in range(frames):
             for w in range(windows):
@@ -83,8 +84,8 @@ def _relative_spectra(parts, relative_floor, absolute_floor, bound, ratio, log_p
                 log_power[b, n, f] = np.log(own[f] + absolute_floor)
 
 
-def relative_spectra_numba(windows_hat, relative_floor, absolute_floor, bound):
-    """CPU twin of `relative_spectra_reference`; parallel over the bursts."""
+def _numba(windows_hat, relative_floor, absolute_floor, bound):
+    """Burst after burst, its mean in the cache."""
     windows_hat = np.ascontiguousarray(windows_hat)
     real = windows_hat.real.dtype.type
     batch, frames, windows, size = windows_hat.shape
@@ -92,12 +93,14 @@ def relative_spectra_numba(windows_hat, relative_floor, absolute_floor, bound):
     ratio = np.empty((batch, frames, 2, size), dtype=real)
     log_power = np.empty((batch, frames, size), dtype=real)
     log_mean_power = np.empty((batch, size), dtype=real)
-    _relative_spectra(parts, real(relative_floor), real(absolute_floor), real(bound), ratio, log_power, log_mean_power)
+    floors = real(relative_floor), real(absolute_floor), real(bound)
+    arguments = parts, *floors, ratio, log_power, log_mean_power
+    in_chunks(_relative_spectra, arguments, batch, light(parts[0].size))
     return ratio, log_power, log_mean_power
 
 
-def relative_spectra_cuda(windows_hat, relative_floor, absolute_floor, bound):
-    """GPU twin of `relative_spectra_reference`: the mean over the frames, then a block per frame."""
+def _cuda(windows_hat, relative_floor, absolute_floor, bound):
+    """The mean over the frames, then a block per frame."""
     xp = array_module(windows_hat)
     windows_hat = xp.ascontiguousarray(windows_hat)
     batch, frames, windows, size = windows_hat.shape
@@ -116,8 +119,4 @@ def relative_spectra_cuda(windows_hat, relative_floor, absolute_floor, bound):
     return ratio, log_power, log_mean_power
 
 
-def relative_spectra(windows_hat, relative_floor, absolute_floor, bound):
-    """Production form for the array's device; see `relative_spectra_reference`."""
-    if array_module(windows_hat) is np:
-        return relative_spectra_numba(windows_hat, relative_floor, absolute_floor, bound)
-    return relative_spectra_cuda(windows_hat, relative_floor, absolute_floor, bound)
+relative_spectra = Kernel("relative_spectra", reference=_reference, cpu=_numba, cuda=_cuda)

@@ -8,12 +8,14 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-from numba import njit, prange
 
 from deconvnet.backend import array_module
 from deconvnet.kernels import cuda
+from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.kernel import Kernel, in_chunks
 from deconvnet.kernels.simd.pairs import PAIR
 from deconvnet.kernels.simd.pruned_dft import (
+    GROUPS,
     flat_patches,
     forward_column,
     forward_rows,
@@ -26,7 +28,7 @@ from deconvnet.kernels.simd.pruned_dft import (
 )
 from deconvnet.kernels.simd.vector import LANES
 
-__all__ = ["half_plane", "window_spectra", "window_spectra_cuda", "window_spectra_numba", "window_spectra_reference"]
+__all__ = ["half_plane", "window_spectra"]
 
 
 @functools.cache
@@ -46,7 +48,7 @@ def _windowed_dft(profile, reach, dtype):
     return rows.astype(dtype), columns.astype(dtype)
 
 
-def window_spectra_reference(images, profile, steps, reach):
+def _reference(images, profile, steps, reach):
     """Spectra of windows on a grid of places in each image.
 
     Parameters
@@ -99,19 +101,19 @@ def _plan(profile, side, steps, reach, dtype):
     return np.tile(right, (side + 1) // 2), right, places, np.array(steps)
 
 
-@njit(cache=True, parallel=True)
-def _window_spectra(flat, image_steps, shape, plan, tables, reach, out):
+@compiled
+def _window_spectra(flat, image_steps, shape, plan, tables, reach, out, begin, end):
     batch, frames, side, window, width = shape
     row_weights, weights, places, steps = plan
     count, kept = len(steps), 2 * reach * (reach + 1)
-    for group in prange(-(-batch * frames // LANES)):
+    starts, goals = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
+    mean = np.empty(LANES, flat.dtype)
+    scratch = workspace(window, flat)
+    half = np.empty(width * (side + 1) * PAIR, flat.dtype)
+    column = np.empty((2 * reach + 1) * PAIR, flat.dtype)
+    found = np.empty((count, kept * PAIR), flat.dtype)
+    for group in range(begin, end):
         lanes = min(LANES, batch * frames - group * LANES)
-        starts, goals = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
-        mean = np.empty(LANES, flat.dtype)
-        scratch = workspace(window, flat)
-        half = np.empty(width * (side + 1) * PAIR, flat.dtype)
-        column = np.empty((2 * reach + 1) * PAIR, flat.dtype)
-        found = np.empty((count, kept * PAIR), flat.dtype)
         lane_starts(group, batch * frames, frames, image_steps, starts)
         lane_means(flat, starts, image_steps[2], side, mean)
         for across in range(count):
@@ -146,14 +148,14 @@ def _window_spectra(flat, image_steps, shape, plan, tables, reach, out):
                 store_lanes(found[down], 0, 2 * kept, out, goals, 0, lanes)
 
 
-def window_spectra_numba(images, profile, steps, reach):
-    """CPU twin of `window_spectra_reference`; parallel over groups of sixteen images."""
+def _numba(images, profile, steps, reach):
+    """Sixteen images at a time."""
     batch, frames, side, _ = images.shape
     window, name = len(profile), images.dtype.name
     flat, image_steps = flat_patches(images)
     kept = 2 * reach * (reach + 1)
     out = np.empty((batch, frames, len(steps) ** 2, kept), np.result_type(images.dtype, np.complex64))
-    _window_spectra(
+    arguments = (
         flat,
         image_steps,
         (batch, frames, side, window, padded(reach + 1)),
@@ -162,11 +164,12 @@ def window_spectra_numba(images, profile, steps, reach):
         reach,
         out.view(images.dtype).reshape(-1),
     )
+    in_chunks(_window_spectra, arguments, -(-batch * frames // LANES), GROUPS)
     return out
 
 
-def window_spectra_cuda(images, profile, steps, reach):
-    """GPU twin of `window_spectra_reference`: one block per image."""
+def _cuda(images, profile, steps, reach):
+    """One block per image."""
     xp = array_module(images)
     images = xp.ascontiguousarray(images)
     batch, frames, side, _ = images.shape
@@ -185,7 +188,4 @@ def window_spectra_cuda(images, profile, steps, reach):
     return out
 
 
-def window_spectra(images, profile, steps, reach):
-    """Production form for the array's device; see `window_spectra_reference`."""
-    body = window_spectra_numba if array_module(images) is np else window_spectra_cuda
-    return body(images, profile, steps, reach)
+window_spectra = Kernel("window_spectra", reference=_reference, cpu=_numba, cuda=_cuda)

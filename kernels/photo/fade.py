@@ -6,25 +6,17 @@ as much as the transform.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from deconvnet.backend import array_module
 from deconvnet.kernels import cuda
+from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.kernel import Kernel, in_chunks, light
 
-__all__ = [
-    "fade_crop",
-    "fade_crop_cuda",
-    "fade_crop_numba",
-    "fade_crop_reference",
-    "fade_pad",
-    "fade_pad_cuda",
-    "fade_pad_numba",
-    "fade_pad_reference",
-]
+__all__ = ["fade_crop", "fade_pad"]
 
 
-def fade_pad_reference(images, down, across, grid):
+def _pad_reference(images, down, across, grid):
     """``out[m, i, j] = images[m, i, j] · down[i] · across[j]``, zero where the grid is larger than the image.
 
     Parameters
@@ -46,17 +38,28 @@ def fade_pad_reference(images, down, across, grid):
     return out
 
 
-def fade_crop_reference(grids, down, across):
-    """Adjoint of `fade_pad_reference`: ``grids[m, i, j] · down[i] · across[j]``, (M, gh, gw) to (M, H, W)."""
+def _crop_reference(grids, down, across):
+    """Adjoint of `fade_pad`: ``out[m, i, j] = grids[m, i, j] · down[i] · across[j]``, the image's part of the grid.
+
+    Parameters
+    ----------
+    grids : real array (M, gh, gw)
+    down : real array (H,)
+    across : real array (W,)
+
+    Returns
+    -------
+    array (M, H, W)
+    """
     xp = array_module(grids, down, across)
     return xp.ascontiguousarray(grids[:, : len(down), : len(across)] * (down[:, None] * across))
 
 
-@numba.njit(parallel=True, cache=True)
-def _fade_pad(images, down, across, out):
-    count, height, width = images.shape
+@compiled
+def _fade_pad(images, down, across, out, begin, end):
+    _, height, width = images.shape
     below = out.shape[1]
-    for n in numba.prange(count * below):
+    for n in range(begin, end):
         m, i = n // below, n % below
         row = out[m, i]
         if i < height:
@@ -68,32 +71,34 @@ def _fade_pad(images, down, across, out):
             row[:] = 0
 
 
-def fade_pad_numba(images, down, across, grid):
-    """CPU twin of `fade_pad_reference`; parallel over the rows."""
+def _pad_numba(images, down, across, grid):
+    """Row after row."""
     out = np.empty((len(images), *grid), images.dtype)
-    _fade_pad(np.ascontiguousarray(images), down, across, out)
+    arguments = np.ascontiguousarray(images), down, across, out
+    in_chunks(_fade_pad, arguments, len(images) * grid[0], light(grid[1]))
     return out
 
 
-@numba.njit(parallel=True, cache=True)
-def _fade_crop(grids, down, across, out):
-    count, height, width = out.shape
-    for n in numba.prange(count * height):
+@compiled
+def _fade_crop(grids, down, across, out, begin, end):
+    _, height, width = out.shape
+    for n in range(begin, end):
         m, i = n // height, n % height
         row, source, factor = out[m, i], grids[m, i], down[i]
         for j in range(width):
             row[j] = source[j] * (factor * across[j])
 
 
-def fade_crop_numba(grids, down, across):
-    """CPU twin of `fade_crop_reference`; parallel over the rows."""
+def _crop_numba(grids, down, across):
+    """Row after row."""
     out = np.empty((len(grids), len(down), len(across)), grids.dtype)
-    _fade_crop(np.ascontiguousarray(grids), down, across, out)
+    arguments = np.ascontiguousarray(grids), down, across, out
+    in_chunks(_fade_crop, arguments, len(grids) * len(down), light(len(across)))
     return out
 
 
-def fade_pad_cuda(images, down, across, grid):
-    """GPU twin of `fade_pad_reference`: one thread per element of the grid."""
+def _pad_cuda(images, down, across, grid):
+    """One thread per element of the grid."""
     xp = array_module(images, down, across)
     images, down, across = (xp.ascontiguousarray(a) for a in (images, down, across))
     count, height, width = images.shape
@@ -105,8 +110,8 @@ def fade_pad_cuda(images, down, across, grid):
     return out
 
 
-def fade_crop_cuda(grids, down, across):
-    """GPU twin of `fade_crop_reference`: one thread per pixel."""
+def _crop_cuda(grids, down, across):
+    """One thread per pixel."""
     xp = array_module(grids, down, across)
     grids, down, across = (xp.ascontiguousarray(a) for a in (grids, down, across))
     count, below, beside = grids.shape
@@ -117,12 +122,5 @@ def fade_crop_cuda(grids, down, across):
     return out
 
 
-def fade_pad(images, down, across, grid):
-    """Production form for the arrays' device; see `fade_pad_reference`."""
-    chosen = fade_pad_numba if array_module(images, down, across) is np else fade_pad_cuda
-    return chosen(images, down, across, grid)
-
-
-def fade_crop(grids, down, across):
-    """Production form for the arrays' device; see `fade_crop_reference`."""
-    return (fade_crop_numba if array_module(grids, down, across) is np else fade_crop_cuda)(grids, down, across)
+fade_crop = Kernel("fade_crop", reference=_crop_reference, cpu=_crop_numba, cuda=_crop_cuda)
+fade_pad = Kernel("fade_pad", reference=_pad_reference, cpu=_pad_numba, cuda=_pad_cuda, adjoint=fade_crop)

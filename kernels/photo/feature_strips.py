@@ -8,17 +8,20 @@ cache (`deconvnet.kernels.simd.strips`). Only for the CPU.
 from __future__ import annotations
 
 import numpy as np
-from numba import get_num_threads, njit, prange
 
-from deconvnet.kernels.photo.feature_tiles import feature_tiles_reference, fused_arguments, map_tile, tile_memory
+from deconvnet.backend import Array
+from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.kernel import Kernel, in_chunks, share
+from deconvnet.kernels.photo.feature_tiles import feature_tiles, fused_arguments, map_tile, tile_memory
+from deconvnet.kernels.photo.strip_spectra import strip_spectra
 from deconvnet.kernels.simd.line_fft import places
-from deconvnet.kernels.simd.strips import ROWS, row_memory, strip_row, strip_spectra_reference, transform_rows
+from deconvnet.kernels.simd.strips import ROWS, StripGrid, row_memory, strip_row, transform_rows
 from deconvnet.kernels.simd.tile_fft import COMPLEX
 
-__all__ = ["feature_strips", "feature_strips_reference"]
+__all__ = ["feature_strips"]
 
 
-def feature_strips_reference(x, filters, bias, hidden, last, window, grid):
+def _reference(x: Array, filters: Array, bias: Array, hidden, last, window, grid: StripGrid) -> Array:
     """Feature images times a separable window, continued with zeros and transformed along their rows.
 
     Parameters
@@ -32,56 +35,57 @@ def feature_strips_reference(x, filters, bias, hidden, last, window, grid):
     Returns
     -------
     real array
-        As of `strip_spectra_reference` for the images (B · F, H', W').
+        As of `strip_spectra` for the images (B · F, H', W').
     """
-    maps = feature_tiles_reference(x, filters, bias, hidden, last)
-    return strip_spectra_reference(maps.reshape(-1, *maps.shape[2:]), *window, grid)
+    maps = feature_tiles.reference(x, filters, bias, hidden, last)
+    return strip_spectra.reference(maps.reshape(-1, *maps.shape[2:]), *window, grid)
 
 
-@njit(cache=True, parallel=True)
+@compiled
 def _feature_strips(
-    images, filters_hat, weights, tiles, factors, size, window, tall, wide, sorting, strips, parts, out
+    images, filters_hat, weights, tiles, factors, size, window, tall, wide, sorting, strips, out, begin, end
 ):
     maps, height, width = size
     down, across, step, side = tiles[:4]
     order, into = sorting
     count, rows = strips
     apart = rows * COMPLEX
-    bands = images.shape[0] * down
-    for part in prange(parts):
-        tile, memory = tile_memory(images.shape[1], side, images), row_memory(wide, images)
-        band = np.empty((maps, step, width), images.dtype)
-        starts, targets = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
-        halves = np.empty(ROWS, images.dtype)
-        for n in range(part * bands // parts, (part + 1) * bands // parts):
-            b, top = n // down, n % down * step
-            for index in range(n * across, (n + 1) * across):
-                map_tile(images, index, filters_hat, weights, tiles, factors, tile, height, band, top)
-            inside = min(step, height - top)
-            for first in range(0, maps * inside, ROWS):
-                for lane in range(ROWS):
-                    m, i = divmod(min(first + lane, maps * inside - 1), inside)  # the last one fills the lanes
-                    starts[lane] = (m * step + i) * width
-                    halves[lane] = 0.5 * window[0][top + i]
-                    targets[lane] = (b * maps + m) * count * apart + strip_row(top + i, tall) * COMPLEX
-                flat = band.reshape(-1)
-                transform_rows(
-                    flat, starts, width, window[1], halves, wide, order, into, memory, count, apart, out, targets
-                )
-            if n % down == down - 1:
-                for strip in range(b * maps * count, (b + 1) * maps * count):
-                    for i in range(height, rows):
-                        r = strip_row(i, tall) if i < tall.size else i
-                        start = strip * apart + r * COMPLEX
-                        out[start : start + COMPLEX] = 0
+    tile, memory = tile_memory(images.shape[1], side, images), row_memory(wide, images)
+    band = np.empty((maps, step, width), images.dtype)
+    flat = band.reshape(-1)
+    starts, targets = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
+    halves = np.empty(ROWS, images.dtype)
+    for n in range(begin, end):
+        b, top = n // down, n % down * step
+        for index in range(n * across, (n + 1) * across):
+            map_tile(images, index, filters_hat, weights, tiles, factors, tile, height, band, top)
+        inside = min(step, height - top)
+        for first in range(0, maps * inside, ROWS):
+            for lane in range(ROWS):
+                m, i = divmod(min(first + lane, maps * inside - 1), inside)  # the last one fills the lanes
+                starts[lane] = (m * step + i) * width
+                halves[lane] = 0.5 * window[0][top + i]
+                targets[lane] = (b * maps + m) * count * apart + strip_row(top + i, tall) * COMPLEX
+            transform_rows(
+                flat, starts, width, window[1], halves, wide, order, into, memory, count, apart, out, targets
+            )
+        if n % down == down - 1:
+            for strip in range(b * maps * count, (b + 1) * maps * count):
+                for i in range(height, rows):
+                    r = strip_row(i, tall) if i < tall.size else i
+                    start = strip * apart + r * COMPLEX
+                    out[start : start + COMPLEX] = 0
 
 
-def feature_strips(x, filters, bias, hidden, last, window, grid):
-    """`feature_strips_reference`, band by band; the same bits for any number of threads."""
+def _numba(x, filters, bias, hidden, last, window, grid):
+    """Band of tiles after band."""
     tiles, filters_hat, weights = fused_arguments(x, filters, bias, hidden, last)
-    maps = len(last[1])
+    maps, bands = len(last[1]), len(x) * tiles.down
     out = np.empty(len(x) * maps * grid.strips * grid.rows * COMPLEX, x.dtype)
     size, strips = (maps, tiles.height, tiles.width), (grid.strips, grid.rows)
     how = tiles.numbers, tiles.factors, size, tuple(window), grid.tall, grid.wide, places(grid.wide), strips
-    _feature_strips(np.ascontiguousarray(x), filters_hat, weights, *how, get_num_threads(), out)
+    in_chunks(_feature_strips, (np.ascontiguousarray(x), filters_hat, weights, *how, out), bands, share(bands))
     return out
+
+
+feature_strips = Kernel("feature_strips", reference=_reference, cpu=_numba)

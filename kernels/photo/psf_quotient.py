@@ -3,7 +3,7 @@
 Whole transforms would compute and store a spectrum of every feature image and a whole inverse transform, of which a
 PSF needs 17² or 33² pixels. The CPU's twin walks over strips of sixteen columns: their transforms, the products and
 the division stay in the cache, and the inverse transform is a product with the few cosines and sines that are wanted.
-A GPU has no kernel of its own here: cuFFT is the right tool for transforms of that size.
+A GPU has no transform of its own here: cuFFT is the right tool at that size.
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-from numba import get_num_threads, njit, prange, types
-from numba.extending import intrinsic
 
-from deconvnet.backend import array_module, irfft2, rfft2
-from deconvnet.kernels.photo.fade import fade_pad, fade_pad_reference
-from deconvnet.kernels.photo.quotient import quotient_spectrum, quotient_spectrum_reference
+from deconvnet.backend import Array, array_module, irfft2, rfft2
+from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.kernel import Kernel, in_chunks, light, share
+from deconvnet.kernels.photo.fade import fade_pad
+from deconvnet.kernels.photo.quotient import quotient_spectrum
+from deconvnet.kernels.photo.strip_spectra import strip_spectra
 from deconvnet.kernels.simd.line_fft import first_step, is_smooth, second_step
-from deconvnet.kernels.simd.pairs import SHORT, add_quotient, product_short
-from deconvnet.kernels.simd.strips import StripGrid, strip_spectra
+from deconvnet.kernels.simd.pairs import SHORT, add_quotient, add_turned, divide, product_short
+from deconvnet.kernels.simd.strips import StripGrid
 from deconvnet.kernels.simd.tile_fft import COMPLEX
-from deconvnet.kernels.simd.vector import LANES, Complex, Memory, load_complex, splat_complex, store_complex
+from deconvnet.kernels.simd.vector import LANES
 
-__all__ = ["psf_quotient", "psf_quotient_numba", "psf_quotient_of_strips", "psf_quotient_reference"]
+__all__ = ["psf_of_strips", "psf_quotient"]
 
 
 def _by_whole_transforms(maps, down, across, grid, beta, side, fade, quotient):
@@ -38,7 +39,7 @@ def _by_whole_transforms(maps, down, across, grid, beta, side, fade, quotient):
     return z[:, (place % grid[0])[:, None], (place % grid[1])[None]]
 
 
-def psf_quotient_reference(maps, down, across, grid, beta, side):
+def _reference(maps: Array, down: Array, across: Array, grid: tuple[int, int], beta: float, side: int) -> Array:
     """``z = F⁻¹[ Σ_m conj(F x_m) · F y_m / ( Σ_m |F x_m|² + β ) ]`` around its origin, for faded images.
 
     Parameters
@@ -60,44 +61,7 @@ def psf_quotient_reference(maps, down, across, grid, beta, side):
     real array (B, side, side)
         A periodic grid of its own: the origin is at index (0, 0), and what lies before it at the end.
     """
-    return _by_whole_transforms(maps, down, across, grid, beta, side, fade_pad_reference, quotient_spectrum_reference)
-
-
-@intrinsic
-def _divide(typing_context, numerator, n, denominator, d, out, o):
-    """``out[o] = numerator[n] / denominator[d]``, a complex vector by a real one."""
-    kinds = (numerator, denominator, out)
-
-    def codegen(context, builder, signature, arguments):
-        a, b, c = (Memory(context, builder, k, x) for k, x in zip(kinds, arguments[::2]))
-        n, d, o = arguments[1::2]
-        value, divisor = load_complex(a, n), b.load(d)
-        store_complex(c, Complex(value.re / divisor, value.im / divisor), o)
-        return context.get_dummy_value()
-
-    return types.void(*(t for kind in kinds for t in (kind, types.intp))), codegen
-
-
-@intrinsic
-def _add_turned(typing_context, cosines, c, sines, s, turns, t, out, plus, minus):
-    """``out[plus] += w (C + iS)`` and ``out[minus] += conj(w) (C − iS)`` for the complex number w = ``turns[t]``."""
-    kinds = (cosines, sines, turns)
-
-    def codegen(context, builder, signature, arguments):
-        a, b, w = (Memory(context, builder, k, x) for k, x in zip(kinds, arguments[:6:2]))
-        total = Memory(context, builder, out, arguments[6])
-        even, odd, turn = (
-            load_complex(a, arguments[1]),
-            load_complex(b, arguments[3]),
-            splat_complex(w, arguments[5], apart=1),
-        )
-        up, low = Complex(even.re - odd.im, even.im + odd.re), Complex(even.re + odd.im, even.im - odd.re)
-        for place, value in ((arguments[7], turn * up), (arguments[8], turn.conj_times(low))):
-            store_complex(total, load_complex(total, place) + value, place)
-        return context.get_dummy_value()
-
-    n = types.intp
-    return types.void(*(t for kind in kinds for t in (kind, n)), out, n, n), codegen
+    return _by_whole_transforms(maps, down, across, grid, beta, side, fade_pad.reference, quotient_spectrum.reference)
 
 
 @functools.lru_cache(maxsize=64)
@@ -125,7 +89,7 @@ def _row_table(grid, strips, side, dtype):
     return np.ascontiguousarray(table.astype(dtype))
 
 
-@njit(cache=True)
+@compiled
 def _pixels_of_strip(numerator, denominator, tall, side, cosines, sines, turns, line, even, odd, total):
     """Divide, and transform the columns back at the pixels of the PSF: vectors ``total[i]``, origin first."""
     reach = side // 2 + 1
@@ -134,7 +98,7 @@ def _pixels_of_strip(numerator, denominator, tall, side, cosines, sines, turns, 
     for k in range(tall.down):
         for j in range(tall.across):
             place = k * tall.across + j
-            _divide(numerator, place * COMPLEX, denominator, place * LANES, line, j * COMPLEX)
+            divide(numerator, place * COMPLEX, denominator, place * LANES, line, j * COMPLEX)
         for block in range(blocks):
             table, o = block * tall.across * SHORT, block * SHORT * COMPLEX
             product_short(cosines, table, tall.across, line, 0, COMPLEX, LANES, even, o, COMPLEX, LANES)
@@ -142,45 +106,44 @@ def _pixels_of_strip(numerator, denominator, tall, side, cosines, sines, turns, 
         for i in range(reach):
             mirror = side - i  # of the origin itself: one place behind the pixels
             here = (k * reach + i) * 2
-            _add_turned(even, i * COMPLEX, odd, i * COMPLEX, turns, here, total, i * COMPLEX, mirror * COMPLEX)
+            add_turned(even, i * COMPLEX, odd, i * COMPLEX, turns, here, total, 0, i * COMPLEX, mirror * COMPLEX)
 
 
-@njit(cache=True, parallel=True)
-def _columns(spectra, batch, pairs, beta, side, tall, rows, strips, cosines, sines, turns, parts, half):
+@compiled
+def _columns(spectra, pairs, beta, side, tall, rows, strips, cosines, sines, turns, half, begin, end):
     points = tall.size
-    for part in prange(parts):
-        x = np.empty(tall.down * (tall.across + 1) * COMPLEX, spectra.dtype)
-        y, numerator = np.empty_like(x), np.empty(points * COMPLEX, spectra.dtype)
-        denominator = np.empty(points * LANES, spectra.dtype)
-        buffer = np.empty(2 * max(tall.down, tall.across) * COMPLEX, spectra.dtype)
-        x_row, y_row = np.empty_like(buffer), np.empty_like(buffer)
-        even = np.empty((side // 2 + 1 + SHORT) * COMPLEX, spectra.dtype)
-        odd, total = np.empty_like(even), np.empty((side + 1) * COMPLEX, spectra.dtype)
-        for n in range(part * batch * strips // parts, (part + 1) * batch * strips // parts):
-            b, g = divmod(n, strips)
-            numerator[:] = 0
-            denominator[:] = beta
-            for m in range(pairs):
-                first = ((b * 2 * pairs + m) * strips + g) * rows * COMPLEX
-                second = first + pairs * strips * rows * COMPLEX
+    x = np.empty(tall.down * (tall.across + 1) * COMPLEX, spectra.dtype)
+    y, numerator = np.empty_like(x), np.empty(points * COMPLEX, spectra.dtype)
+    denominator = np.empty(points * LANES, spectra.dtype)
+    buffer = np.empty(2 * max(tall.down, tall.across) * COMPLEX, spectra.dtype)
+    x_row, y_row = np.empty_like(buffer), np.empty_like(buffer)
+    even = np.empty((side // 2 + 1 + SHORT) * COMPLEX, spectra.dtype)
+    odd, total = np.empty_like(even), np.empty((side + 1) * COMPLEX, spectra.dtype)
+    for n in range(begin, end):
+        b, g = divmod(n, strips)
+        numerator[:] = 0
+        denominator[:] = beta
+        for m in range(pairs):
+            first = ((b * 2 * pairs + m) * strips + g) * rows * COMPLEX
+            second = first + pairs * strips * rows * COMPLEX
+            for j in range(tall.across):
+                first_step(spectra, first + j * tall.down * COMPLEX, COMPLEX, j, x, tall, buffer)
+                first_step(spectra, second + j * tall.down * COMPLEX, COMPLEX, j, y, tall, buffer)
+            for k in range(tall.down):
+                second_step(x, k, x_row, 0, tall, buffer)
+                second_step(y, k, y_row, 0, tall, buffer)
                 for j in range(tall.across):
-                    first_step(spectra, first + j * tall.down * COMPLEX, COMPLEX, j, x, tall, buffer)
-                    first_step(spectra, second + j * tall.down * COMPLEX, COMPLEX, j, y, tall, buffer)
-                for k in range(tall.down):
-                    second_step(x, k, x_row, 0, tall, buffer)
-                    second_step(y, k, y_row, 0, tall, buffer)
-                    for j in range(tall.across):
-                        at, p = j * COMPLEX, k * tall.across + j
-                        add_quotient(x_row, at, y_row, at, numerator, p * COMPLEX, denominator, p * LANES)
-            _pixels_of_strip(numerator, denominator, tall, side, cosines, sines, turns, x_row, even, odd, total)
-            for i in range(side):
-                half[b, i, g] = total[i * COMPLEX : (i + 1) * COMPLEX]
+                    at, p = j * COMPLEX, k * tall.across + j
+                    add_quotient(x_row, at, y_row, at, numerator, p * COMPLEX, denominator, p * LANES)
+        _pixels_of_strip(numerator, denominator, tall, side, cosines, sines, turns, x_row, even, odd, total)
+        for i in range(side):
+            half[b, i, g] = total[i * COMPLEX : (i + 1) * COMPLEX]
 
 
-@njit(cache=True, parallel=True)
-def _rows(half, table, z):
-    batch, side = z.shape[:2]
-    for n in prange(batch * side):
+@compiled
+def _rows(half, table, z, begin, end):
+    side = z.shape[1]
+    for n in range(begin, end):
         row, columns = z[n // side, n % side], half[n // side, n % side]
         row[:] = 0
         for g in range(table.shape[0]):
@@ -190,14 +153,15 @@ def _rows(half, table, z):
                     row[j] += value * weights[j]
 
 
-def psf_quotient_of_strips(spectra, batch, grid, beta, side):
-    """`psf_quotient_numba` of images whose rows are transformed already.
+def psf_of_strips(spectra: Array, batch: int, grid: StripGrid, beta: float, side: int) -> Array:
+    """What `psf_quotient` gives for images whose rows are transformed already.
 
     Parameters
     ----------
     spectra : real array
         As of `strip_spectra` for the images (B · 2M, H, W).
     batch : int
+        B.
     grid : StripGrid
     beta : float
     side : int
@@ -210,22 +174,26 @@ def psf_quotient_of_strips(spectra, batch, grid, beta, side):
     pairs = spectra.size // (2 * batch * grid.strips * grid.rows * COMPLEX)
     half = np.empty((batch, side, grid.strips, COMPLEX), dtype)
     tables = _column_tables(tall.down, tall.across, side, dtype.name)
-    sizes, threads = (grid.rows, grid.strips), get_num_threads()
-    _columns(spectra, batch, pairs, dtype.type(beta), side, tall, *sizes, *tables, threads, half)
+    arguments = spectra, pairs, dtype.type(beta), side, tall, grid.rows, grid.strips, *tables, half
+    in_chunks(_columns, arguments, batch * grid.strips, share(batch * grid.strips))
     z = np.empty((batch, side, side), dtype)
-    _rows(half, _row_table((grid.height, grid.width), grid.strips, side, dtype.name), z)
+    table = _row_table((grid.height, grid.width), grid.strips, side, dtype.name)
+    in_chunks(_rows, (half, table, z), batch * side, light(table.size))
     return z
 
 
-def psf_quotient_numba(maps, down, across, grid, beta, side):
-    """`psf_quotient_reference` on the CPU, for grids that are `is_smooth`; the same bits for any number of threads."""
+def _numba(maps, down, across, grid, beta, side):
+    """Strip after strip, on grids for which `is_smooth` holds."""
+    if not all(is_smooth(n) for n in grid):
+        return _by_whole_transforms(maps, down, across, grid, beta, side, fade_pad.cpu, quotient_spectrum.cpu)
     strips = StripGrid(grid, maps.dtype)
-    spectra = strip_spectra(maps.reshape(-1, *maps.shape[2:]), down, across, strips)
-    return psf_quotient_of_strips(spectra, len(maps), strips, beta, side)
+    spectra = strip_spectra.cpu(maps.reshape(-1, *maps.shape[2:]), down, across, strips)
+    return psf_of_strips(spectra, len(maps), strips, beta, side)
 
 
-def psf_quotient(maps, down, across, grid, beta, side):
-    """Production form for the arrays' device; see `psf_quotient_reference`."""
-    if array_module(maps, down, across) is np and all(is_smooth(n) for n in grid):
-        return psf_quotient_numba(maps, down, across, grid, beta, side)
-    return _by_whole_transforms(maps, down, across, grid, beta, side, fade_pad, quotient_spectrum)
+def _cuda(maps, down, across, grid, beta, side):
+    """Whole transforms, with kernels for window and division."""
+    return _by_whole_transforms(maps, down, across, grid, beta, side, fade_pad.cuda, quotient_spectrum.cuda)
+
+
+psf_quotient = Kernel("psf_quotient", reference=_reference, cpu=_numba, cuda=_cuda)

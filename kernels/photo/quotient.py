@@ -5,25 +5,20 @@ In plain array code every term writes a burst-sized array; the numba twin reads 
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from deconvnet.backend import array_module
 from deconvnet.kernels import cuda
+from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.kernel import Kernel, in_chunks, light
 
-__all__ = [
-    "quotient_spectrum",
-    "quotient_spectrum_backward",
-    "quotient_spectrum_backward_cuda",
-    "quotient_spectrum_backward_numba",
-    "quotient_spectrum_backward_reference",
-    "quotient_spectrum_cuda",
-    "quotient_spectrum_numba",
-    "quotient_spectrum_reference",
-]
+__all__ = ["quotient_spectrum", "quotient_spectrum_backward"]
+
+#: Frequencies whose sums stay in the first-level cache while the pairs are read.
+BLOCK = 2048
 
 
-def quotient_spectrum_reference(x_hat, y_hat, beta):
+def _reference(x_hat, y_hat, beta):
     """``z = Σ_m conj(x_m) y_m / d`` and ``d = Σ_m |x_m|² + β``.
 
     Parameters
@@ -42,8 +37,22 @@ def quotient_spectrum_reference(x_hat, y_hat, beta):
     return (x_hat.conj() * y_hat).sum(axis=1) / denominator, denominator
 
 
-def quotient_spectrum_backward_reference(dz_hat, x_hat, y_hat, z_hat, denominator, need_dy):
-    """Gradients ``(dx_hat, dy_hat or None, dbeta (B, F))`` of `quotient_spectrum_reference`.
+def _backward_reference(dz_hat, x_hat, y_hat, z_hat, denominator, *, need_dy=True):
+    """Gradients of `quotient_spectrum`.
+
+    Parameters
+    ----------
+    dz_hat : complex array (B, F)
+    x_hat, y_hat : complex array (B, M, F)
+    z_hat : complex array (B, F)
+    denominator : real array (B, F)
+    need_dy : bool
+
+    Returns
+    -------
+    dx_hat : complex array (B, M, F)
+    dy_hat : complex array (B, M, F), or None
+    dbeta : real array (B, F)
 
     Notes
     -----
@@ -56,59 +65,79 @@ def quotient_spectrum_backward_reference(dz_hat, x_hat, y_hat, z_hat, denominato
     return dx_hat, (dq[:, None] * x_hat if need_dy else None), dd
 
 
-@numba.njit(parallel=True, cache=True, fastmath={"contract"})
-def _forward(x, y, beta, z, d):
-    batch, pairs, size = x.shape
-    for b in numba.prange(batch):
-        for f in range(size):
-            d[b, f] = beta[b, f]
-            z[b, f] = 0
+def _blocks(x_hat):
+    """Number of blocks of all examples, and how many make a chunk."""
+    batch, pairs, size = x_hat.shape
+    return batch * -(-size // BLOCK), light(min(size, BLOCK) * pairs)
+
+
+@compiled(fastmath={"contract"})
+def _forward(x, y, beta, z, d, begin, end):
+    _, pairs, frequencies = x.shape
+    blocks = -(-frequencies // BLOCK)
+    for n in range(begin, end):
+        b, low = n // blocks, n % blocks * BLOCK
+        high = min(low + BLOCK, frequencies)
+        size, total, power = high - low, z[b, low:high], d[b, low:high]
+        power[:] = beta[b, low:high]
+        total[:] = 0
         for m in range(pairs):
+            first, second = x[b, m, low:high], y[b, m, low:high]
             for f in range(size):
-                xr, xi = x[b, m, f].real, x[b, m, f].imag
-                yr, yi = y[b, m, f].real, y[b, m, f].imag
-                d[b, f] += xr * xr + xi * xi
-                z[b, f] += complex(xr * yr + xi * yi, xr * yi - xi * yr)
+                xr, xi = first[f].real, first[f].imag
+                yr, yi = second[f].real, second[f].imag
+                power[f] += xr * xr + xi * xi
+                total[f] += complex(xr * yr + xi * yi, xr * yi - xi * yr)
         for f in range(size):
-            z[b, f] = complex(z[b, f].real / d[b, f], z[b, f].imag / d[b, f])
+            total[f] = complex(total[f].real / power[f], total[f].imag / power[f])
 
 
-def quotient_spectrum_numba(x_hat, y_hat, beta):
-    """CPU twin of `quotient_spectrum_reference`; parallel over the batch."""
+def _numba(x_hat, y_hat, beta):
+    """Blocks of frequencies, whose sums stay in the cache."""
     batch, _, size = x_hat.shape
     z_hat = np.empty((batch, size), dtype=x_hat.dtype)
     denominator = np.empty((batch, size), dtype=x_hat.real.dtype)
-    _forward(x_hat, y_hat, np.broadcast_to(beta, denominator.shape), z_hat, denominator)
+    arguments = *map(np.ascontiguousarray, (x_hat, y_hat)), np.broadcast_to(beta, denominator.shape), z_hat, denominator
+    in_chunks(_forward, arguments, *_blocks(x_hat))
     return z_hat, denominator
 
 
-@numba.njit(parallel=True, cache=True, fastmath={"contract"})
-def _backward(dz, x, y, z, d, need_dy, dx, dy, dd):
-    batch, pairs, size = x.shape
-    for b in numba.prange(batch):
-        qr, qi = np.empty_like(d[b]), np.empty_like(d[b])
+@compiled(fastmath={"contract"})
+def _backward(dz, x, y, z, d, need_dy, dx, dy, dd, begin, end):
+    _, pairs, frequencies = x.shape
+    blocks = -(-frequencies // BLOCK)
+    qr, qi = np.empty(BLOCK, d.dtype), np.empty(BLOCK, d.dtype)
+    for n in range(begin, end):
+        b, low = n // blocks, n % blocks * BLOCK
+        high = min(low + BLOCK, frequencies)
+        size, gradient, quotient = high - low, dz[b, low:high], z[b, low:high]
+        power, dpower = d[b, low:high], dd[b, low:high]
         for f in range(size):
-            gr, gi = dz[b, f].real, dz[b, f].imag
-            qr[f] = gr / d[b, f]
-            qi[f] = gi / d[b, f]
-            dd[b, f] = -(gr * z[b, f].real + gi * z[b, f].imag) / d[b, f]
+            gr, gi = gradient[f].real, gradient[f].imag
+            qr[f] = gr / power[f]
+            qi[f] = gi / power[f]
+            dpower[f] = -(gr * quotient[f].real + gi * quotient[f].imag) / power[f]
         for m in range(pairs):
+            first, second, dfirst = x[b, m, low:high], y[b, m, low:high], dx[b, m, low:high]
             for f in range(size):
-                xr, xi = x[b, m, f].real, x[b, m, f].imag
-                yr, yi = y[b, m, f].real, y[b, m, f].imag
-                two = dd[b, f] + dd[b, f]
-                dx[b, m, f] = complex(qr[f] * yr + qi[f] * yi + two * xr, qr[f] * yi - qi[f] * yr + two * xi)
+                xr, xi = first[f].real, first[f].imag
+                yr, yi = second[f].real, second[f].imag
+                two = dpower[f] + dpower[f]
+                dfirst[f] = complex(qr[f] * yr + qi[f] * yi + two * xr, qr[f] * yi - qi[f] * yr + two * xi)
             if need_dy:
+                dsecond = dy[b, m, low:high]
                 for f in range(size):
-                    xr, xi = x[b, m, f].real, x[b, m, f].imag
-                    dy[b, m, f] = complex(qr[f] * xr - qi[f] * xi, qr[f] * xi + qi[f] * xr)
+                    xr, xi = first[f].real, first[f].imag
+                    dsecond[f] = complex(qr[f] * xr - qi[f] * xi, qr[f] * xi + qi[f] * xr)
 
 
-def quotient_spectrum_backward_numba(dz_hat, x_hat, y_hat, z_hat, denominator, need_dy):
-    """CPU twin of `quotient_spectrum_backward_reference`; parallel over the batch."""
+def _backward_numba(dz_hat, x_hat, y_hat, z_hat, denominator, *, need_dy=True):
+    """Blocks of frequencies, as forwards."""
+    x_hat, y_hat = np.ascontiguousarray(x_hat), np.ascontiguousarray(y_hat)
     dx_hat, dbeta = np.empty_like(x_hat), np.empty_like(denominator)
     dy_hat = np.empty_like(y_hat if need_dy else y_hat[:0])
-    _backward(np.ascontiguousarray(dz_hat), x_hat, y_hat, z_hat, denominator, need_dy, dx_hat, dy_hat, dbeta)
+    arguments = np.ascontiguousarray(dz_hat), x_hat, y_hat, z_hat, denominator, need_dy, dx_hat, dy_hat, dbeta
+    in_chunks(_backward, arguments, *_blocks(x_hat))
     return dx_hat, (dy_hat if need_dy else None), dbeta
 
 
@@ -117,8 +146,8 @@ def _grid(batch, size):
     return cuda.blocks(size, 256), min(batch, 65535)
 
 
-def quotient_spectrum_cuda(x_hat, y_hat, beta):
-    """GPU twin of `quotient_spectrum_reference`: one thread per frequency and example."""
+def _cuda(x_hat, y_hat, beta):
+    """One thread per frequency and example."""
     xp = array_module(x_hat, y_hat, beta)
     x_hat, y_hat, beta = (xp.ascontiguousarray(a) for a in (x_hat, y_hat, beta))
     batch, pairs, size = x_hat.shape
@@ -130,8 +159,8 @@ def quotient_spectrum_cuda(x_hat, y_hat, beta):
     return z_hat, denominator
 
 
-def quotient_spectrum_backward_cuda(dz_hat, x_hat, y_hat, z_hat, denominator, need_dy):
-    """GPU twin of `quotient_spectrum_backward_reference`: one thread per frequency and example."""
+def _backward_cuda(dz_hat, x_hat, y_hat, z_hat, denominator, *, need_dy=True):
+    """One thread per frequency and example."""
     xp = array_module(dz_hat, x_hat, y_hat, z_hat, denominator)
     batch, pairs, size = x_hat.shape
     flat = (batch, size)
@@ -145,19 +174,7 @@ def quotient_spectrum_backward_cuda(dz_hat, x_hat, y_hat, z_hat, denominator, ne
     return dx_hat, dy_hat, dbeta
 
 
-def quotient_spectrum(x_hat, y_hat, beta):
-    """Production form for the arrays' device; see `quotient_spectrum_reference`."""
-    if array_module(x_hat, y_hat, beta) is np:
-        return quotient_spectrum_numba(
-            np.ascontiguousarray(x_hat), np.ascontiguousarray(y_hat), np.ascontiguousarray(beta)
-        )
-    return quotient_spectrum_cuda(x_hat, y_hat, beta)
-
-
-def quotient_spectrum_backward(dz_hat, x_hat, y_hat, z_hat, denominator, *, need_dy=True):
-    """Production form for the arrays' device; see `quotient_spectrum_backward_reference`."""
-    if array_module(dz_hat, x_hat, y_hat) is np:
-        return quotient_spectrum_backward_numba(
-            dz_hat, np.ascontiguousarray(x_hat), np.ascontiguousarray(y_hat), z_hat, denominator, need_dy
-        )
-    return quotient_spectrum_backward_cuda(dz_hat, x_hat, y_hat, z_hat, denominator, need_dy)
+quotient_spectrum = Kernel("quotient_spectrum", reference=_reference, cpu=_numba, cuda=_cuda)
+quotient_spectrum_backward = Kernel(
+    "quotient_spectrum_backward", reference=_backward_reference, cpu=_backward_numba, cuda=_backward_cuda
+)

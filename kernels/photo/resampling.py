@@ -7,14 +7,15 @@ takes the plain form, a small part of what is done there.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
 
 from deconvnet.backend import array_module
+from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.kernel import Kernel, in_chunks, light
 
-__all__ = ["gather_sum", "gather_sum_numba", "gather_sum_reference"]
+__all__ = ["gather_sum"]
 
 
-def gather_sum_reference(x, indices, weights, axis):
+def _reference(x, indices, weights, axis):
     """``y[.., i, ..] = Σ_t weights[t, i] · x[.., indices[t, i], ..]`` along one axis.
 
     Parameters
@@ -32,15 +33,15 @@ def gather_sum_reference(x, indices, weights, axis):
     xp = array_module(x)
     y = 0
     for place, weight in zip(indices, weights):
-        factor = xp.asarray(weight.astype(x.dtype))
-        y = y + xp.take(x, xp.asarray(place), axis=axis) * (factor if axis == -1 else factor[:, None])
+        factor = weight.astype(x.dtype)
+        y = y + xp.take(x, place, axis=axis) * (factor if axis == -1 else factor[:, None])
     return y
 
 
-@njit(cache=True, parallel=True)
-def _columns(x, indices, weights, y):
-    count, height, width = y.shape
-    for n in prange(count * height):
+@compiled
+def _columns(x, indices, weights, y, begin, end):
+    _, height, width = y.shape
+    for n in range(begin, end):
         source, row = x[n // height, n % height], y[n // height, n % height]
         row[:] = 0
         for t in range(indices.shape[0]):
@@ -49,10 +50,10 @@ def _columns(x, indices, weights, y):
                 row[j] += weight[j] * source[place[j]]
 
 
-@njit(cache=True, parallel=True)
-def _rows(x, indices, weights, y):
-    count, height, width = y.shape
-    for n in prange(count * height):
+@compiled
+def _rows(x, indices, weights, y, begin, end):
+    _, height, width = y.shape
+    for n in range(begin, end):
         image, i, row = x[n // height], n % height, y[n // height, n % height]
         row[:] = 0
         for t in range(indices.shape[0]):
@@ -61,16 +62,15 @@ def _rows(x, indices, weights, y):
                 row[j] += weight * source[j]
 
 
-def gather_sum_numba(x, indices, weights, axis):
-    """CPU twin of `gather_sum_reference`; parallel over the rows of the result."""
+def _numba(x, indices, weights, axis):
+    """Row of the result after row."""
     count, height, width = x.shape
     size = indices.shape[1]
     y = np.empty((count, height, size) if axis == -1 else (count, size, width), x.dtype)
-    (_columns if axis == -1 else _rows)(np.ascontiguousarray(x), indices, weights.astype(x.dtype), y)
+    arguments = np.ascontiguousarray(x), indices, weights.astype(x.dtype), y
+    body = _columns if axis == -1 else _rows
+    in_chunks(body, arguments, count * y.shape[1], light(y.shape[2] * len(indices)))
     return y
 
 
-def gather_sum(x, indices, weights, axis):
-    """Production form for the arrays' device; see `gather_sum_reference`."""
-    implementation = gather_sum_numba if array_module(x) is np else gather_sum_reference
-    return implementation(x, indices, weights, axis)
+gather_sum = Kernel("gather_sum", reference=_reference, cpu=_numba)

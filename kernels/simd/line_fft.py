@@ -16,13 +16,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
+from deconvnet.kernels.compiled import compiled
 from deconvnet.kernels.simd.tile_fft import COMPLEX
-from deconvnet.kernels.simd.vector import Complex, Memory, load_complex, splat_complex, store_complex
+from deconvnet.kernels.simd.vector import dft, loop, vectorised
 
 __all__ = ["Line", "first_step", "is_smooth", "line_plan", "places", "second_step"]
 
@@ -39,119 +36,97 @@ def is_smooth(size):
     return size == 1
 
 
-def _dft(values):
-    """Discrete Fourier transform of 1, 2, 3, 4, 5 or 8 complex vectors."""
-    size = len(values)
-    if size == 1:
-        return values
-    if size % 2 == 0:
-        even, odd = _dft(values[::2]), _dft(values[1::2])
-        odd = [v.rotated(-i / size) for i, v in enumerate(odd)]
-        return [e + o for e, o in zip(even, odd)] + [e - o for e, o in zip(even, odd)]
-    first, rest = values[0], values[1:]
-    half = size // 2
-    sums = [rest[i] + rest[-1 - i] for i in range(half)]
-    differences = [rest[i] - rest[-1 - i] for i in range(half)]
-    total = first
-    for s in sums:
-        total = total + s
-    found = [total] + [None] * (size - 1)
-    for k in range(1, half + 1):
-        cosines, sines = first, None
-        for i in range(half):
-            angle = 2 * math.pi * k * (i + 1) / size
-            cosines = cosines + _scaled(sums[i], math.cos(angle))
-            term = _scaled(differences[i], math.sin(angle))
-            sines = term if sines is None else sines + term
-        found[k] = Complex(cosines.re + sines.im, cosines.im - sines.re)
-        found[size - k] = Complex(cosines.re - sines.im, cosines.im + sines.re)
-    return found
-
-
-def _scaled(value, factor):
-    return Complex(value.re.scaled(factor), value.im.scaled(factor))
-
-
-def _sum(builder, base, *products):
-    """``base + Σ a · b`` of integers."""
-    for a, b in products:
-        base = builder.add(base, builder.mul(a, b))
-    return base
-
-
 def _pass(radix):
-    @intrinsic
-    def emitted(typing_context, source, s, step, out, o, pitch, span, stride, factors, place, turns, turn):
-        def codegen(context, builder, signature, arguments):
-            data, target, table, last = (
-                Memory(context, builder, k, arguments[i]) for k, i in ((source, 0), (out, 3), (factors, 8), (turns, 10))
-            )
-            s, step, o, pitch, span, stride, place, turn = (arguments[i] for i in (1, 2, 4, 5, 6, 7, 9, 11))
-            whole = functools.partial(ir.Constant, s.type)
-            apart = builder.mul(builder.mul(span, stride), step)  # of a butterfly's inputs
-            beside = builder.mul(stride, pitch)  # of its outputs
+    def emit(src, src_stride: int, dst, dst_stride: int, span: int, stride: int, twiddles):
+        with loop(span) as p, loop(stride) as q:
+            values = [src.at((q + stride * (p + span * i)) * src_stride).pair() for i in range(radix)]
+            for i, value in enumerate(dft(values, -1)):
+                factor = twiddles.at(p * (2 * (radix - 1)))
+                turned = factor.splat_complex(2 * (i - 1)) * value if i else value
+                dst.store_pair(turned, (q + stride * (p * radix + i)) * dst_stride)
 
-            def butterfly(p, q, twist):
-                begin = _sum(builder, s, (_sum(builder, q, (stride, p)), step))
-                end = _sum(builder, o, (_sum(builder, q, (builder.mul(stride, p), whole(radix))), pitch))
-                values = [load_complex(data, _sum(builder, begin, (whole(i), apart))) for i in range(radix)]
-                for i, value in enumerate(_dft(values)):
-                    store_complex(target, twist(i, value), _sum(builder, end, (whole(i), beside)))
+    emit.__name__ = f"pass{radix}"
+    emit.__doc__ = f"""One pass of a transform: {radix} · span · stride complex vectors.
 
-            def twisted(p, i, value):
-                at = _sum(builder, place, (p, whole(2 * (radix - 1))))
-                return splat_complex(table, at, 2 * (i - 1), apart=1) * value if i else value
+    Model::
 
-            def turned(q, i, value):
-                at = _sum(builder, turn, (_sum(builder, q, (stride, whole(i))), whole(2)))
-                return splat_complex(last, at, apart=1) * value
-
-            with builder.if_else(builder.icmp_signed(">=", turn, whole(0))) as (last_pass, inner):
-                with last_pass, cgutils.for_range(builder, stride) as loop:
-                    butterfly(whole(0), loop.index, functools.partial(turned, loop.index))
-                with inner, cgutils.for_range(builder, span) as outer, cgutils.for_range(builder, stride) as loop:
-                    butterfly(outer.index, loop.index, functools.partial(twisted, outer.index))
-            return context.get_dummy_value()
-
-        n = types.intp
-        return types.void(source, n, n, out, n, n, n, n, factors, n, turns, n), codegen
-
-    return emitted
+        i = np.arange({radix})
+        for p in range(span):
+            t = np.array([1] + [number(twiddles, 2 * (p * {radix - 1} + k)) for k in range({radix - 1})])
+            for q in range(stride):
+                x = np.array([pair(src, (q + stride * (p + k * span)) * src_stride) for k in range({radix})])
+                y = t[:, None] * (np.exp(-2j * np.pi * np.outer(i, i) / {radix}) @ x)
+                for k in range({radix}):
+                    put(dst, y[k], (q + stride * ({radix} * p + k)) * dst_stride)
+    """
+    return vectorised(emit)
 
 
-# ``_pass…(source, s, step, out, o, pitch, span, stride, factors, place, turns, turn)``: one pass over radix · span ·
-# stride vectors from ``source[s + i · step]`` to ``out[o + i · pitch]``, twisted by the factors of `_twists`; or, if
-# turn ≥ 0, the last one (span = 1), after which output i is multiplied by the complex number at ``turns[turn + 2 i]``.
+def _last_pass(radix):
+    def emit(src, src_stride: int, dst, dst_stride: int, stride: int, turns):
+        with loop(stride) as q:
+            values = [src.at((q + stride * i) * src_stride).pair() for i in range(radix)]
+            for i, value in enumerate(dft(values, -1)):
+                place = q + stride * i
+                dst.store_pair(turns.splat_complex(place * 2) * value, place * dst_stride)
+
+    emit.__name__ = f"last_pass{radix}"
+    emit.__doc__ = f"""The last pass of a transform of {radix} · stride complex vectors; output k is turned by number k.
+
+    Model::
+
+        i = np.arange({radix})
+        for q in range(stride):
+            x = np.array([pair(src, (q + stride * k) * src_stride) for k in range({radix})])
+            y = np.exp(-2j * np.pi * np.outer(i, i) / {radix}) @ x
+            for k in range({radix}):
+                put(dst, number(turns, 2 * (q + stride * k)) * y[k], (q + stride * k) * dst_stride)
+    """
+    return vectorised(emit)
+
+
 _pass2, _pass3, _pass4, _pass5, _pass8 = (_pass(radix) for radix in (2, 3, 4, 5, 8))
+_last_pass2, _last_pass3, _last_pass4, _last_pass5, _last_pass8 = (_last_pass(radix) for radix in (2, 3, 4, 5, 8))
 
 
-@njit(cache=True)
-def _short(source, s, step, out, o, pitch, size, radices, factors, turns, turn, buffer):
-    """Transform of ``size`` vectors from ``source[s + i · step]`` to ``out[o + i · pitch]``, in order.
+@compiled
+def _short(src, s, src_stride, dst, d, dst_stride, size, radices, twiddles, turns, turn, buffer):
+    """Transform of ``size`` vectors from ``src[s + i · src_stride]`` to ``dst[d + i · dst_stride]``, in order.
 
     It may be done in place. Output i is multiplied by the complex number at ``turns[turn + 2 i]`` unless turn < 0.
+    Passes but the last one go back and forth between the halves of the buffer.
     """
-    length, stride, place = size, 1, 0
-    come, at, apart = source, s, step
+    length, stride, t = size, 1, 0
     for i in range(radices.size):
         radix = radices[i]
         span = length // radix
-        go, to, beside, at_end = buffer, i % 2 * size * COMPLEX, COMPLEX, -1
+        out, o, out_stride = buffer, i % 2 * size * COMPLEX, COMPLEX
         if span == 1:
-            go, to, beside, at_end = out, o, pitch, turn
-        if radix == 8:
-            _pass8(come, at, apart, go, to, beside, span, stride, factors, place, turns, at_end)
+            out, o, out_stride = dst, d, dst_stride
+        if span == 1 and turn >= 0:
+            if radix == 8:
+                _last_pass8(src, s, src_stride, out, o, out_stride, stride, turns, turn)
+            elif radix == 4:
+                _last_pass4(src, s, src_stride, out, o, out_stride, stride, turns, turn)
+            elif radix == 5:
+                _last_pass5(src, s, src_stride, out, o, out_stride, stride, turns, turn)
+            elif radix == 3:
+                _last_pass3(src, s, src_stride, out, o, out_stride, stride, turns, turn)
+            else:
+                _last_pass2(src, s, src_stride, out, o, out_stride, stride, turns, turn)
+        elif radix == 8:
+            _pass8(src, s, src_stride, out, o, out_stride, span, stride, twiddles, t)
         elif radix == 4:
-            _pass4(come, at, apart, go, to, beside, span, stride, factors, place, turns, at_end)
+            _pass4(src, s, src_stride, out, o, out_stride, span, stride, twiddles, t)
         elif radix == 5:
-            _pass5(come, at, apart, go, to, beside, span, stride, factors, place, turns, at_end)
+            _pass5(src, s, src_stride, out, o, out_stride, span, stride, twiddles, t)
         elif radix == 3:
-            _pass3(come, at, apart, go, to, beside, span, stride, factors, place, turns, at_end)
+            _pass3(src, s, src_stride, out, o, out_stride, span, stride, twiddles, t)
         else:
-            _pass2(come, at, apart, go, to, beside, span, stride, factors, place, turns, at_end)
-        place += span * (radix - 1) * 2
+            _pass2(src, s, src_stride, out, o, out_stride, span, stride, twiddles, t)
+        t += span * (radix - 1) * 2
         length, stride = span, stride * radix
-        come, at, apart = go, to, beside
+        src, s, src_stride = out, o, out_stride
 
 
 class Line(NamedTuple):
@@ -162,7 +137,7 @@ class Line(NamedTuple):
     size, down, across : int
         n = n₁ · n₂.
     down_radices, across_radices : int array
-    down_factors, across_factors : real array
+    down_twiddles, across_twiddles : real array
         Twiddle factors within the transforms of length n₁ and n₂, pairs (cos, sin).
     turns : real array
         exp(−2πi j₂ k₁ / n) in the order (j₂, k₁), pairs.
@@ -173,8 +148,8 @@ class Line(NamedTuple):
     across: int
     down_radices: np.ndarray
     across_radices: np.ndarray
-    down_factors: np.ndarray
-    across_factors: np.ndarray
+    down_twiddles: np.ndarray
+    across_twiddles: np.ndarray
     turns: np.ndarray
 
 
@@ -191,7 +166,7 @@ def _pairs(angle, dtype):
     return np.stack([np.cos(angle), np.sin(angle)], axis=-1).reshape(-1).astype(dtype)
 
 
-def _twists(size, radices, dtype):
+def _twiddles(size, radices, dtype):
     """Twiddle factors of all passes: for p = 0.., j = 1.. of a pass of length L, exp(−2πi j p / L)."""
     found = [np.zeros(0)]
     for radix in radices:
@@ -219,7 +194,7 @@ def line_plan(size, dtype, *, back=False):
         down,
         across,
         *(np.array(r) for r in radices),
-        *(_twists(n, r, dtype) for n, r in zip((down, across), radices)),
+        *(_twiddles(n, r, dtype) for n, r in zip((down, across), radices)),
         _pairs(turns, dtype),
     )
 
@@ -234,27 +209,27 @@ def places(plan):
     return (k % plan.down * pitch + k // plan.down) * COMPLEX, (k // plan.across * pitch + k % plan.across) * COMPLEX
 
 
-@njit(cache=True, inline="always")
-def first_step(source, s, pitch, j, data, plan, buffer):
-    """One of the n₂ transforms of length n₁: of the elements j₁ n₂ + j at ``source[s + j₁ · pitch]``.
+@compiled(inline="always")
+def first_step(src, s, stride, j, dst, plan, buffer):
+    """One of the n₂ transforms of length n₁: of the elements j₁ n₂ + j at ``src[s + j₁ · stride]``.
 
     Parameters
     ----------
-    source : real array
-    s, pitch, j : int
-    data : real array (n₁ · (n₂ + 1) complex vectors)
+    src : real array
+    s, stride, j : int
+    dst : real array (n₁ · (n₂ + 1) complex vectors)
         May be the source, with the places of `places`.
     plan : Line
     buffer : real array (at least 2 · max(n₁, n₂) complex vectors)
     """
-    row, size, turn = (plan.across + 1) * COMPLEX, plan.down, 2 * j * plan.down
-    radices, factors = plan.down_radices, plan.down_factors
-    _short(source, s, pitch, data, j * COMPLEX, row, size, radices, factors, plan.turns, turn, buffer)
+    row, turn = (plan.across + 1) * COMPLEX, 2 * j * plan.down
+    radices, twiddles = plan.down_radices, plan.down_twiddles
+    _short(src, s, stride, dst, j * COMPLEX, row, plan.down, radices, twiddles, plan.turns, turn, buffer)
 
 
-@njit(cache=True, inline="always")
-def second_step(data, row, out, o, plan, buffer):
-    """The transform of row ``row`` of what `first_step` left, to ``out[o + k₂ · COMPLEX]``: coefficients k₁ + n₁ k₂."""
+@compiled(inline="always")
+def second_step(src, row, dst, d, plan, buffer):
+    """The transform of row ``row`` of what `first_step` left, to ``dst[d + k₂ · COMPLEX]``: coefficients k₁ + n₁ k₂."""
     start = row * (plan.across + 1) * COMPLEX
-    radices, factors = plan.across_radices, plan.across_factors
-    _short(data, start, COMPLEX, out, o, COMPLEX, plan.across, radices, factors, plan.turns, -1, buffer)
+    radices, twiddles = plan.across_radices, plan.across_twiddles
+    _short(src, start, COMPLEX, dst, d, COMPLEX, plan.across, radices, twiddles, plan.turns, -1, buffer)

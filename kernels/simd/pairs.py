@@ -1,205 +1,296 @@
-"""Arithmetic on pairs of vectors of sixteen lanes in numba functions: products with tables, sums, transposes.
+"""Arithmetic on pairs of vectors of sixteen lanes, as intrinsics: products with tables, sums, quotients, transposes.
 
-The building blocks of `deconvnet.kernels.simd.pruned_dft`. A pair, of `PAIR` reals, holds the real and imaginary parts
-of sixteen complex numbers, or sixteen columns of two rows of pixels. Arguments come in twos: a flat array and the place
-of the first number in it.
+A pair, of `PAIR` numbers, holds the real and imaginary parts of sixteen complex numbers, or sixteen columns of two rows
+of pixels. How to read an intrinsic, see `deconvnet.kernels.simd.vector`.
 """
 
 from __future__ import annotations
 
 import llvmlite.binding
 from llvmlite import ir
-from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from deconvnet.kernels.simd.vector import LANES, Complex, Memory, Vector, load_complex, store_complex
+from deconvnet.kernels.simd.vector import LANES, Complex, Flat, Indices, Vector, loop, vectorised
 
 __all__ = [
     "LONG",
     "PAIR",
     "SHORT",
     "add_quotient",
+    "add_turned",
+    "divide",
+    "divide_swapped",
     "fold",
+    "join",
     "multiply_pairs",
     "multiply_scalar",
     "product_long",
     "product_short",
     "rejoin",
+    "separate",
     "transpose_block",
+    "turned_parts",
     "unfold",
+    "weighted_pair",
 ]
 
-#: Reals of one pair of vectors.
+#: Numbers of one pair of vectors.
 PAIR = 2 * LANES
 #: Outputs that the two products sum up in registers at a time; AVX-512 has 32 registers of a vector each.
 LONG, SHORT = (11, 9) if llvmlite.binding.get_host_cpu_features().get("avx512f") else (3, 3)
 
 
-def _product(outputs):
-    @intrinsic
-    def emitted(typing_context, table, t, count, source, s, step, near, out, o, pitch, apart):
-        def codegen(context, builder, signature, arguments):
-            kinds = (table, source, out)
-            factors, data, target = (Memory(context, builder, k, arguments[i]) for k, i in zip(kinds, (0, 3, 7)))
-            at, length, begin, stride, second, first, down, across = (arguments[i] for i in (1, 2, 4, 5, 6, 8, 9, 10))
-            # LLVM keeps these in registers.
-            sums = [[cgutils.alloca_once(builder, data.vector) for _ in range(2)] for _ in range(outputs)]
-            for place in (place for pair in sums for place in pair):
-                builder.store(ir.Constant(data.vector, [0.0] * LANES), place)
-            with cgutils.for_range(builder, length) as loop:
-                where = builder.add(begin, builder.mul(loop.index, stride))
-                row = builder.add(at, builder.mul(loop.index, ir.Constant(loop.index.type, outputs)))
-                pair = [data.load(where), data.load(builder.add(where, second))]
-                for r in range(outputs):
-                    factor = factors.splat(row, r)
-                    for place, value in zip(sums[r], pair):
-                        builder.store((Vector(builder, builder.load(place)) + factor * value).value, place)
+def _product(outputs, name):
+    def emit(table, count: int, src, stride: int, near: int, dst, pitch: int, apart: int):
+        builder, zeros = src.builder, ir.Constant(src.vector, [0.0] * LANES)
+        # LLVM keeps these in registers.
+        sums = [[cgutils.alloca_once(builder, src.vector) for _ in range(2)] for _ in range(outputs)]
+        for place in (place for both in sums for place in both):
+            builder.store(zeros, place)
+        with loop(count) as j:
+            both = src.load(j * stride), src.load(j * stride + near)
             for r in range(outputs):
-                start = builder.add(first, builder.mul(down, ir.Constant(down.type, r)))
-                target.store(Vector(builder, builder.load(sums[r][0])), start)
-                target.store(Vector(builder, builder.load(sums[r][1])), builder.add(start, across))
-            return context.get_dummy_value()
+                factor = table.splat(j * outputs + r)
+                for place, value in zip(sums[r], both):
+                    builder.store((Vector(builder, builder.load(place)) + factor * value).value, place)
+        for r in range(outputs):
+            dst.store(Vector(builder, builder.load(sums[r][0])), pitch * r)
+            dst.store(Vector(builder, builder.load(sums[r][1])), pitch * r + apart)
 
-        n = types.intp
-        return types.void(table, n, n, source, n, n, n, out, n, n, n), codegen
+    emit.__name__ = name
+    emit.__doc__ = f"""Product of a table (count, {outputs}) with pairs whose vectors are ``near`` apart.
 
-    return emitted
+    Model::
 
-
-#: ``product_long(table, t, count, source, s, step, near, out, o, pitch, apart)`` for r < LONG:
-#: ``out[o + r·pitch + {0, apart}] = Σ_j<count table[t + j·LONG + r] · source[s + j·step + {0, near}]``.
-product_long = _product(LONG)
-#: The same for SHORT outputs.
-product_short = _product(SHORT)
-
-
-def _memories(context, builder, kinds, arguments):
-    return [Memory(context, builder, kind, array) for kind, array in zip(kinds, arguments[::2])], arguments[1::2]
+        for r in range({outputs}):
+            for here, there in ((0, 0), (near, apart)):
+                total = sum(table[{outputs} * j + r] * vector(src, j * stride + here) for j in range(count))
+                put(dst, total, r * pitch + there)
+    """
+    return vectorised(emit)
 
 
-@intrinsic
-def fold(typing_context, line, p, mirror, q, even, e, odd, o, weights, w, mean, m):
-    """Weighted sum and difference of two pairs; twice the mean is taken off the sum."""
-    kinds = (line, mirror, even, odd, weights, mean)
+#: ``product_long(table, t, count, src, s, stride, near, dst, d, pitch, apart)``; the other one for few outputs.
+product_long, product_short = _product(LONG, "product_long"), _product(SHORT, "product_short")
 
-    def codegen(context, builder, signature, arguments):
-        (a, b, same, other, factors, offset), (p, q, e, o, w, m) = _memories(context, builder, kinds, arguments)
-        twice = offset.load(m).scaled(2.0)
+
+@vectorised
+def fold(line, mirror, even, odd, weights, mean):
+    """Weighted sum and difference of two pairs; twice the mean is taken off the sum.
+
+    Model::
+
         for v in range(2):
-            factor = factors.splat(w, v)
-            left, right = a.load(p, v * LANES), b.load(q, v * LANES)
-            same.store((left + right - twice) * factor, e, v * LANES)
-            other.store((left - right) * factor, o, v * LANES)
-        return context.get_dummy_value()
-
-    return types.void(*(t for kind in kinds for t in (kind, types.intp))), codegen
-
-
-def _on_pairs(body):
-    """Intrinsic of four (array, place) arguments that computes with pairs in straight-line code."""
-
-    @intrinsic
-    def emitted(typing_context, a, i, b, j, c, k, d, m):
-        kinds = (a, b, c, d)
-
-        def codegen(context, builder, signature, arguments):
-            memories, places = _memories(context, builder, kinds, arguments)
-            body(*(part for both in zip(memories, places) for part in both))
-            return context.get_dummy_value()
-
-        return types.void(*(t for kind in kinds for t in (kind, types.intp))), codegen
-
-    return emitted
+            a, b, w = vector(line, 16 * v), vector(mirror, 16 * v), weights[v]
+            put(even, (a + b - 2 * vector(mean)) * w, 16 * v)
+            put(odd, (a - b) * w, 16 * v)
+    """
+    twice = mean.load().scaled(2.0)
+    for v in range(2):
+        factor = weights.splat(v)
+        left, right = line.load(v * LANES), mirror.load(v * LANES)
+        even.store((left + right - twice) * factor, v * LANES)
+        odd.store((left - right) * factor, v * LANES)
 
 
-@_on_pairs
-def rejoin(cosines, c, sines, s, plus, p, minus, m):
-    """``plus = C + iS``, ``minus = C − iS``."""
-    even, odd = load_complex(cosines, c), load_complex(sines, s)
-    store_complex(plus, Complex(even.re - odd.im, even.im + odd.re), p)
-    store_complex(minus, Complex(even.re + odd.im, even.im - odd.re), m)
+@vectorised
+def rejoin(cosines, sines, plus, minus):
+    """Coefficients z and −z from the products of a line with cosines and with sines.
+
+    Model::
+
+        put(plus, pair(cosines) + 1j * pair(sines))
+        put(minus, pair(cosines) - 1j * pair(sines))
+    """
+    even, odd = cosines.pair(), sines.pair()
+    plus.store_pair(Complex(even.re - odd.im, even.im + odd.re))
+    minus.store_pair(Complex(even.re + odd.im, even.im - odd.re))
 
 
-@_on_pairs
-def unfold(even, e, odd, o, plus, p, minus, m):
-    """``plus = even − odd``, ``minus = even + odd``, each vector of a pair for itself."""
-    same, other = load_complex(even, e), load_complex(odd, o)
-    store_complex(plus, same - other, p)
-    store_complex(minus, same + other, m)
+@vectorised
+def unfold(even, odd, plus, minus):
+    """Pixels ``middle ± j`` of two rows from their even and odd parts.
+
+    Model::
+
+        put(plus, pair(even) - pair(odd))
+        put(minus, pair(even) + pair(odd))
+    """
+    same, other = even.pair(), odd.pair()
+    plus.store_pair(same - other)
+    minus.store_pair(same + other)
 
 
-@_on_pairs
-def add_quotient(otf, k, frame, y, numerator, n, denominator, d):
-    """``numerator += conj(otf) · frame`` and ``denominator += |otf|²`` (one vector) at one frequency."""
-    transfer, spectrum = load_complex(otf, k), load_complex(frame, y)
-    store_complex(numerator, load_complex(numerator, n) + transfer.conj_times(spectrum), n)
-    power = transfer.re * transfer.re + transfer.im * transfer.im
-    denominator.store(denominator.load(d) + power, d)
+@vectorised
+def add_quotient(otf, frame, numerator, denominator):
+    """One frame's terms of the quotient at one frequency; the denominator is one vector.
+
+    Model::
+
+        put(numerator, pair(numerator) + pair(otf).conj() * pair(frame))
+        put(denominator, vector(denominator) + abs(pair(otf)) ** 2)
+    """
+    transfer = otf.pair()
+    numerator.store_pair(numerator.pair() + transfer.conj_times(frame.pair()))
+    denominator.store(denominator.load() + transfer.power())
 
 
-@intrinsic
-def multiply_pairs(typing_context, a, i, b, j, out, o):
-    """``out = a · b``, complex."""
-    kinds = (a, b, out)
+@vectorised
+def multiply_pairs(first, second, dst):
+    """Product of complex numbers.
 
-    def codegen(context, builder, signature, arguments):
-        (first, second, product), (i, j, o) = _memories(context, builder, kinds, arguments)
-        store_complex(product, load_complex(first, i) * load_complex(second, j), o)
-        return context.get_dummy_value()
+    Model::
 
-    return types.void(*(t for kind in kinds for t in (kind, types.intp))), codegen
+        put(dst, pair(first) * pair(second))
+    """
+    dst.store_pair(first.pair() * second.pair())
 
 
-@intrinsic
-def multiply_scalar(typing_context, scalars, i, b, j, out, o):
-    """``out = scalars[i : i + 2] · b``: a complex number times a pair."""
-    kinds = (scalars, b, out)
+@vectorised
+def multiply_scalar(scalars, src, dst):
+    """A complex number times sixteen.
 
-    def codegen(context, builder, signature, arguments):
-        (numbers, pair, product), (i, j, o) = _memories(context, builder, kinds, arguments)
-        number = Complex(numbers.splat(i), numbers.splat(i, 1))
-        store_complex(product, number * load_complex(pair, j), o)
-        return context.get_dummy_value()
+    Model::
 
-    return types.void(*(t for kind in kinds for t in (kind, types.intp))), codegen
+        put(dst, number(scalars) * pair(src))
+    """
+    dst.store_pair(scalars.splat_complex() * src.pair())
 
 
-def _transposed(builder, vectors):
+@vectorised
+def divide(numerator, denominator, dst):
+    """Complex numbers over real ones.
+
+    Model::
+
+        put(dst, pair(numerator) / vector(denominator))
+    """
+    value, divisor = numerator.pair(), denominator.load()
+    dst.store_pair(Complex(value.re / divisor, value.im / divisor))
+
+
+@vectorised
+def divide_swapped(cosines, sines, image, beta, dst):
+    """Regularised quotient by a transfer function h, its real and imaginary parts exchanged.
+
+    Model::
+
+        h = pair(cosines) - 1j * pair(sines)
+        x = h.conj() * pair(image) / (abs(h) ** 2 + beta[0])
+        put(dst, x.imag + 1j * x.real)
+    """
+    even, odd = cosines.pair(), sines.pair()
+    otf = Complex(even.re + odd.im, even.im - odd.re)
+    power = otf.power() + beta.splat()
+    value = otf.conj_times(image.pair())
+    dst.store_pair(Complex(value.im / power, value.re / power))
+
+
+@vectorised
+def add_turned(cosines, sines, turns, dst, plus: int, minus: int):
+    """Add two conjugate coefficients, turned by a twiddle factor, to the pixels ``plus`` and ``minus``.
+
+    Model::
+
+        w, c, s = number(turns), pair(cosines), pair(sines)
+        put(dst, pair(dst, plus) + w * (c + 1j * s), plus)
+        put(dst, pair(dst, minus) + w.conj() * (c - 1j * s), minus)
+    """
+    even, odd, turn = cosines.pair(), sines.pair(), turns.splat_complex()
+    up, down = Complex(even.re - odd.im, even.im + odd.re), Complex(even.re + odd.im, even.im - odd.re)
+    dst.store_pair(dst.pair(plus) + turn * up, plus)
+    dst.store_pair(dst.pair(minus) + turn.conj_times(down), minus)
+
+
+@vectorised
+def turned_parts(line, plus: int, minus: int, turns, even, odd):
+    """Sum and difference of two pixels that are turned by a twiddle factor and by its conjugate.
+
+    Model::
+
+        w = number(turns)
+        a, b = w * pair(line, plus), w.conj() * pair(line, minus)
+        put(even, a + b)
+        put(odd, a - b)
+    """
+    turn = turns.splat_complex()
+    up, down = turn * line.pair(plus), turn.conj_times(line.pair(minus))
+    even.store_pair(up + down)
+    odd.store_pair(up - down)
+
+
+@vectorised
+def weighted_pair(src, factors, weights, dst):
+    """Two vectors times a number times two vectors.
+
+    Model::
+
+        dst[:32] = src[:32] * factors[0] * weights[:32]
+    """
+    factor, both, weight = factors.splat(), src.pair(), weights.pair()
+    dst.store_pair(Complex(both.re * (factor * weight.re), both.im * (factor * weight.im)))
+
+
+@vectorised
+def separate(data, plus: int, minus: int, quad):
+    """Twice the coefficients v of two real lines a and b, from those of a + ib at v and −v; four vectors 16² apart.
+
+    Model::
+
+        here, mirror = pair(data, plus), pair(data, minus)
+        a, b = here + mirror.conj(), (here - mirror.conj()) / 1j
+        for i, part in enumerate((a.real, a.imag, b.real, b.imag)):
+            put(quad, part, i * 256)
+    """
+    here, mirror = data.pair(plus), data.pair(minus)
+    parts = here.re + mirror.re, here.im - mirror.im, here.im + mirror.im, mirror.re - here.re
+    for i, part in enumerate(parts):
+        quad.store(part, i * LANES * LANES)
+
+
+@vectorised
+def join(quad, dst, plus: int, minus: int):
+    """Coefficients v and −v of a + ib, parts exchanged, from the coefficients v of two real lines a and b.
+
+    Model::
+
+        a_im, a_re, b_im, b_re = (vector(quad, i * 256) for i in range(4))
+        a, b = a_re + 1j * a_im, b_re + 1j * b_im
+        for z, place in ((a + 1j * b, plus), (a.conj() + 1j * b.conj(), minus)):
+            put(dst, z.imag + 1j * z.real, place)
+    """
+    a_im, a_re, b_im, b_re = (quad.load(i * LANES * LANES) for i in range(4))
+    dst.store_pair(Complex(a_im + b_re, a_re - b_im), plus)
+    dst.store_pair(Complex(b_re - a_im, a_re + b_im), minus)
+
+
+def _transposed(vectors: list[Vector]) -> list[Vector]:
     """The 16 × 16 numbers of 16 vectors, transposed by exchanging ever smaller blocks."""
     width = LANES // 2
     while width:
         low = [i if i & width == 0 else i - width + LANES for i in range(LANES)]
         high = [i + width if i & width == 0 else i + LANES for i in range(LANES)]
-        masks = [ir.Constant(ir.VectorType(ir.IntType(32), LANES), mask) for mask in (low, high)]
         result = list(vectors)
         for i in range(LANES):
             if i & width == 0:
                 a, b = vectors[i], vectors[i + width]
-                result[i], result[i + width] = (builder.shuffle_vector(a, b, mask) for mask in masks)
+                result[i], result[i + width] = a.shuffled(b, low), a.shuffled(b, high)
         vectors, width = result, width // 2
     return vectors
 
 
-@intrinsic
-def transpose_block(typing_context, source, starts, s, pitch, out, places, o, spacing):
-    """16 vectors at ``source[starts[l] + s + l·pitch]`` become the columns at ``out[places[j] + o + j·spacing]``."""
+@vectorised
+def transpose_block(
+    src: Flat, starts: Indices, offset: int, pitch: int, dst: Flat, places: Indices, to: int, spacing: int
+):
+    """Sixteen vectors become sixteen columns.
 
-    def codegen(context, builder, signature, arguments):
-        data, target = (Memory(context, builder, k, arguments[i]) for k, i in ((source, 0), (out, 4)))
-        origin, goal = (
-            context.make_array(k)(context, builder, arguments[i]).data for k, i in ((starts, 1), (places, 5))
-        )
-        s, pitch, o, spacing = (arguments[i] for i in (2, 3, 6, 7))
+    Model::
 
-        def place(table, base, step, i):
-            first = builder.load(builder.gep(table, [ir.Constant(base.type, i)]))
-            return builder.add(builder.add(first, base), builder.mul(step, ir.Constant(base.type, i)))
-
-        vectors = [data.load(place(origin, s, pitch, i)).value for i in range(LANES)]
-        for i, vector in enumerate(_transposed(builder, vectors)):
-            target.store(Vector(builder, vector), place(goal, o, spacing, i))
-        return context.get_dummy_value()
-
-    n = types.intp
-    return types.void(source, starts, n, n, out, places, n, n), codegen
+        rows = np.array([vector(src, starts[i] + offset + i * pitch) for i in range(16)])
+        for i in range(16):
+            put(dst, rows[:, i], places[i] + to + i * spacing)
+    """
+    rows = [src.load(starts.whole(i) + offset + pitch * i) for i in range(LANES)]
+    for i, column in enumerate(_transposed(rows)):
+        dst.store(column, places.whole(i) + to + spacing * i)

@@ -13,8 +13,8 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-from numba import njit
 
+from deconvnet.kernels.compiled import compiled
 from deconvnet.kernels.simd.pairs import (
     LONG,
     PAIR,
@@ -29,6 +29,7 @@ from deconvnet.kernels.simd.pairs import (
 from deconvnet.kernels.simd.vector import LANES
 
 __all__ = [
+    "GROUPS",
     "fade_weights",
     "flat_patches",
     "forward_column",
@@ -44,6 +45,8 @@ __all__ = [
     "workspace",
 ]
 
+#: Groups of sixteen patches that share their working memory: a chunk of work.
+GROUPS = 4
 #: Outputs of a short table at most.
 _FEW = 18
 
@@ -87,7 +90,7 @@ def inverse_tables(period, centre, dtype):
     return tuple(_table(matrix, dtype) for matrix in matrices)
 
 
-@njit(cache=True)
+@compiled
 def _products(table, count, outputs, source, s, step, near, out, o, pitch, apart):
     """``out[o + r·pitch + {0, apart}] = Σ_j table[j, r] · source[s + j·step + {0, near}]`` for all r < outputs.
 
@@ -101,13 +104,13 @@ def _products(table, count, outputs, source, s, step, near, out, o, pitch, apart
             product_short(table, r * count, count, source, s, step, near, out, o + r * pitch, pitch, apart)
 
 
-@njit(cache=True)
+@compiled
 def workspace(side, like):
     """Scratch memory for the transforms of lines of up to ``side`` pixels, in the dtype of ``like``."""
     return np.empty((4, (side + 16) * PAIR), like.dtype)
 
 
-@njit(cache=True)
+@compiled
 def lane_starts(group, count, frames, steps, starts):
     """First number of the patches 16·group.. of ``count`` in the order (burst, frame); the last one fills the lanes."""
     for lane in range(LANES):
@@ -115,7 +118,7 @@ def lane_starts(group, count, frames, steps, starts):
         starts[lane] = patch // frames * steps[0] + patch % frames * steps[1]
 
 
-@njit(cache=True)
+@compiled
 def load_lanes(source, starts, offset, count, out, o, step):
     """``count`` numbers from each of 16 places: ``out[o + i·step + l] = source[starts[l] + offset + i]``."""
     here = np.zeros(LANES, np.int64)
@@ -130,7 +133,7 @@ def load_lanes(source, starts, offset, count, out, o, step):
             out[o + i * step + lane] = source[starts[lane] + offset + i]
 
 
-@njit(cache=True)
+@compiled
 def store_lanes(source, s, count, out, starts, offset, lanes):
     """``out[starts[l] + offset + i] = source[s + i · LANES + l]`` for the first ``lanes`` lanes and i < count."""
     here = np.zeros(LANES, np.int64)
@@ -146,7 +149,7 @@ def store_lanes(source, s, count, out, starts, offset, lanes):
             out[starts[lane] + offset + i] = source[s + i * LANES + lane]
 
 
-@njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
+@compiled(fastmath={"reassoc", "contract", "nsz"})
 def lane_means(source, starts, row_step, side, mean):
     """Means of 16 patches of ``side``² pixels."""
     for lane in range(LANES):
@@ -159,7 +162,7 @@ def lane_means(source, starts, row_step, side, mean):
         mean[lane] = sums.sum() / mean.dtype.type(side * side)
 
 
-@njit(cache=True)
+@compiled
 def forward_rows(source, starts, row_step, side, rows, weights, mean, cos, sin, reach, half, scratch):
     """Row transforms of 16 patches at the frequencies z_x = 0..reach.
 
@@ -200,7 +203,7 @@ def forward_rows(source, starts, row_step, side, rows, weights, mean, cos, sin, 
         _products(sin, middle, reach + 1, odd, PAIR, PAIR, LANES, half, start, (rows + 1) * PAIR, PAIR)
 
 
-@njit(cache=True)
+@compiled
 def forward_column(half, start, rows, weights, cos, sin, reach, column, scratch):
     """Transform of one column at z_y = −reach..reach: pairs ``column[(z_y + reach) · PAIR]``.
 
@@ -232,7 +235,7 @@ def forward_column(half, start, rows, weights, cos, sin, reach, column, scratch)
         rejoin(cosines, z * PAIR, sines, z * PAIR, column, plus, column, minus)
 
 
-@njit(cache=True)
+@compiled
 def inverse_centre(spectrum, period, centre, cos, sin, row_cos, row_sin, half, picture, scratch):
     """The middle ``centre``² pixels of the inverse transform of 16 half spectra.
 

@@ -9,14 +9,12 @@ rest within the cache. Only for the CPU: a GPU has a transform that is limited b
 from __future__ import annotations
 
 import numpy as np
-from numba import get_num_threads, njit, prange, types
-from numba.extending import intrinsic
 
-from deconvnet.kernels.photo.fade import fade_pad_reference
-from deconvnet.kernels.simd.line_fft import first_step, is_smooth, line_plan, places, second_step
-from deconvnet.kernels.simd.pairs import transpose_block
+from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.simd.line_fft import first_step, is_smooth, line_plan, second_step
+from deconvnet.kernels.simd.pairs import separate, transpose_block, weighted_pair
 from deconvnet.kernels.simd.tile_fft import COMPLEX
-from deconvnet.kernels.simd.vector import LANES, Complex, Memory, load_complex, store_complex
+from deconvnet.kernels.simd.vector import LANES
 
 __all__ = [
     "ROWS",
@@ -24,8 +22,6 @@ __all__ = [
     "image_row",
     "row_memory",
     "strip_row",
-    "strip_spectra",
-    "strip_spectra_reference",
     "transform_rows",
 ]
 
@@ -69,52 +65,19 @@ class StripGrid:
         self.rows = -(-self.height // ROWS) * ROWS
 
 
-@intrinsic
-def _weighted_pair(typing_context, source, s, factors, f, weights, w, out, o):
-    """``out[o] = source[s] · factors[f] · weights[w]``: a pair of vectors, a number, a pair of vectors."""
-    kinds = (source, factors, weights, out)
-
-    def codegen(context, builder, signature, arguments):
-        a, b, c, d = (Memory(context, builder, k, x) for k, x in zip(kinds, arguments[::2]))
-        s, f, w, o = arguments[1::2]
-        factor, pair, weight = b.splat(f), load_complex(a, s), load_complex(c, w)
-        store_complex(d, Complex(pair.re * (factor * weight.re), pair.im * (factor * weight.im)), o)
-        return context.get_dummy_value()
-
-    return types.void(*(t for kind in kinds for t in (kind, types.intp))), codegen
-
-
-@intrinsic
-def _separate(typing_context, data, p, q, out, o):
-    """Twice the transforms of the real and of the imaginary parts, from coefficients v and −v at ``p`` and ``q``.
-
-    Their four vectors go to ``out[o]`` and 16² numbers further each.
-    """
-
-    def codegen(context, builder, signature, arguments):
-        a, b = (Memory(context, builder, k, arguments[i]) for k, i in ((data, 0), (out, 3)))
-        here, mirror = load_complex(a, arguments[1]), load_complex(a, arguments[2])
-        parts = here.re + mirror.re, here.im - mirror.im, here.im + mirror.im, mirror.re - here.re
-        for i, part in enumerate(parts):
-            b.store(part, arguments[4], i * LANES * LANES)
-        return context.get_dummy_value()
-
-    return types.void(data, types.intp, types.intp, out, types.intp), codegen
-
-
-@njit(cache=True)
+@compiled
 def image_row(r, tall):
     """The image's row at row ``r`` of a strip, in the order in which the columns' first step takes them."""
     return r % tall.down * tall.across + r // tall.down if r < tall.size else tall.size
 
 
-@njit(cache=True)
+@compiled
 def strip_row(i, tall):
     """Inverse of `image_row`."""
     return i % tall.across * tall.down + i // tall.across
 
 
-@njit(cache=True)
+@compiled
 def _load_rows(source, starts, width, across, weights, into, block, work):
     """Sixteen columns at a time of 32 weighted rows; rows become lanes."""
     here = np.zeros(LANES, np.int64)
@@ -129,10 +92,10 @@ def _load_rows(source, starts, width, across, weights, into, block, work):
             transpose_block(source, starts, j, 0, block, here, 0, COMPLEX)
             transpose_block(source, starts[LANES:], j, 0, block, here, LANES, COMPLEX)
         for c in range(min(LANES, width)):
-            _weighted_pair(block, c * COMPLEX, across, j + c, weights, 0, work, into[j + c])
+            weighted_pair(block, c * COMPLEX, across, j + c, weights, 0, work, into[j + c])
 
 
-@njit(cache=True)
+@compiled
 def row_memory(wide, like):
     """Working memory of `transform_rows`, in the dtype of ``like``: the line, a buffer, and two blocks."""
     work = np.empty(wide.down * (wide.across + 1) * COMPLEX, like.dtype)
@@ -141,7 +104,7 @@ def row_memory(wide, like):
     return work, buffer, block, quad
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def transform_rows(source, starts, width, across, weights, wide, order, into, memory, strips, apart, out, targets):
     """Transform 32 rows and lay their coefficients into strips.
 
@@ -180,67 +143,8 @@ def transform_rows(source, starts, width, across, weights, wide, order, into, me
     for g in range(strips):
         for c in range(LANES):
             v = min(g * LANES + c, wide.size // 2)
-            _separate(work, order[v], order[(wide.size - v) % wide.size], quad, c * LANES)
+            separate(work, 0, order[v], order[(wide.size - v) % wide.size], quad, c * LANES)
         for q in range(2):
             place = g * apart + q * LANES
             transpose_block(quad, here, q * LANES * LANES, LANES, out, real, place, 0)
             transpose_block(quad, here, (q + 2) * LANES * LANES, LANES, out, imaginary, place, 0)
-
-
-@njit(cache=True, parallel=True)
-def _strip_spectra(images, down, across, tall, wide, order, into, rows, strips, parts, out):
-    count, height, width = images.shape
-    source = images.reshape(-1)
-    blocks = rows // ROWS
-    for part in prange(parts):
-        memory = row_memory(wide, images)
-        starts, weights, targets = np.empty(ROWS, np.int64), np.empty(ROWS, images.dtype), np.empty(ROWS, np.int64)
-        for n in range(part * count * blocks // parts, (part + 1) * count * blocks // parts):
-            m, first = n // blocks, n % blocks * ROWS
-            for lane in range(ROWS):
-                i = image_row(first + lane, tall)
-                inside = i < height
-                starts[lane] = (m * height + (i if inside else 0)) * width
-                weights[lane] = 0.5 * down[i] if inside else 0.0
-                targets[lane] = (m * strips * rows + first + lane) * COMPLEX
-            apart = rows * COMPLEX
-            transform_rows(
-                source, starts, width, across, weights, wide, order, into, memory, strips, apart, out, targets
-            )
-
-
-def strip_spectra_reference(images, down, across, grid):
-    """Row transforms of images times a separable window, continued with zeros, in strips.
-
-    Parameters
-    ----------
-    images : real array (M, H, W)
-    down : real array (H,)
-    across : real array (W,)
-    grid : StripGrid
-        At least as large as the images.
-
-    Returns
-    -------
-    real array (M · strips · rows · 32,)
-        Row j₁ n₂ + j₂ of the images is row j₂ n₁ + j₁ of a strip (n₁ and n₂ of `Line`, for the columns), zeros behind:
-        16 real parts, 16 imaginary ones. What would be columns above ``width // 2`` repeats that one.
-    """
-    spectra = np.fft.rfft(fade_pad_reference(images, down, across, (grid.height, grid.width)))
-    rows = [image_row(r, grid.tall) for r in range(grid.height)]
-    columns = np.minimum(np.arange(grid.strips * LANES), grid.width // 2)
-    strips = spectra[:, rows][:, :, columns].reshape(len(images), grid.height, grid.strips, LANES).swapaxes(1, 2)
-    out = np.zeros((len(images), grid.strips, grid.rows, COMPLEX), images.dtype)
-    out[:, :, : grid.height, :LANES], out[:, :, : grid.height, LANES:] = strips.real, strips.imag
-    return out.reshape(-1)
-
-
-def strip_spectra(images, down, across, grid):
-    """`strip_spectra_reference`, 32 rows at a time; the same bits for any number of threads."""
-    order, into = places(grid.wide)
-    out = np.empty(len(images) * grid.strips * grid.rows * COMPLEX, images.dtype)
-    images = np.ascontiguousarray(images)
-    _strip_spectra(
-        images, down, across, grid.tall, grid.wide, order, into, grid.rows, grid.strips, get_num_threads(), out
-    )
-    return out

@@ -9,8 +9,8 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-from numba import njit
 
+from deconvnet.kernels.compiled import compiled
 from deconvnet.kernels.simd.vector import LANES, butterfly
 
 __all__ = ["COMPLEX", "forward_line", "inverse_line", "twiddles"]
@@ -58,12 +58,12 @@ def twiddles(size, dtype):
     return np.array(found, dtype=dtype)
 
 
-@njit(cache=True)
+@compiled
 def _radix(size):
     return 4 if size == 4 or size == 16 else 8
 
 
-@njit(cache=True)
+@compiled
 def forward_line(data, start, step, size, factors):
     """Forward transform of ``size`` complex vectors at ``data[start + i · step]``, in place."""
     length, place = size, 0
@@ -87,7 +87,7 @@ def forward_line(data, start, step, size, factors):
         length = span
 
 
-@njit(cache=True)
+@compiled
 def inverse_line(data, start, step, size, factors):
     """Inverse of `forward_line` without the factor 1/size."""
     length, place = _last_radix(size), factors.size
@@ -111,7 +111,7 @@ def inverse_line(data, start, step, size, factors):
                     _i4t(data, first + j * step, span * step, factors, place + 6 * j)
 
 
-@njit(cache=True)
+@compiled
 def _last_radix(size):
     length = size
     radix = 1
@@ -121,7 +121,7 @@ def _last_radix(size):
     return radix
 
 
-@njit(cache=True)
+@compiled
 def _radix_above(size, length):
     """The radix of the pass whose blocks are the next longer ones after ``length``."""
     above = size

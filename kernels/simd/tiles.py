@@ -8,8 +8,8 @@ The cost hardly depends on the filters' side, and the filtered images of a tile 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from deconvnet.kernels.compiled import compiled
 from deconvnet.kernels.simd.tile_fft import COMPLEX, forward_line, inverse_line, twiddles
 from deconvnet.kernels.simd.vector import LANES, copy_pair, multiply_add
 
@@ -59,7 +59,7 @@ class TileGrid:
         self.numbers = np.array([self.down, self.across, self.step, self.side, self.size])
 
 
-@njit(cache=True)
+@compiled
 def transform_square(data, side, rows, factors):
     """Forward transform of ``side × side`` complex vectors of which rows from ``rows`` on are zero, in place."""
     for i in range(rows):
@@ -68,7 +68,7 @@ def transform_square(data, side, rows, factors):
         forward_line(data, j * COMPLEX, side * COMPLEX, side, factors)
 
 
-@njit(cache=True)
+@compiled
 def inverse_square(data, side, factors):
     """Inverse of `transform_square` without the factor 1/side²."""
     for j in range(side):
@@ -77,7 +77,7 @@ def inverse_square(data, side, factors):
         inverse_line(data, i * side * COMPLEX, COMPLEX, side, factors)
 
 
-@njit(cache=True)
+@compiled
 def _transpose_blocks(data, side, out):
     """``out[i // 16, j][i % 16] = data[j // 16, i][j % 16]`` of complex vectors, indices below ``side``."""
     for g in range(side // LANES):
@@ -89,7 +89,7 @@ def _transpose_blocks(data, side, out):
                 out[target + lane * COMPLEX + LANES] = data[source + LANES + lane]
 
 
-@njit(cache=True)
+@compiled
 def tile_spectrum(image, top, left, side, work, spectrum, factors):
     """Spectrum of one tile of an image, zero where the tile reaches beyond it.
 
@@ -109,7 +109,7 @@ def tile_spectrum(image, top, left, side, work, spectrum, factors):
         forward_line(spectrum, g * side * COMPLEX, COMPLEX, side, factors)
 
 
-@njit(cache=True)
+@compiled
 def tile_image(spectrum, side, shift, work, tile, factors):
     """Real part of the inverse of `tile_spectrum`, moved down and right by ``shift``, without the factor 1/side²."""
     for g in range(side // LANES):
@@ -148,7 +148,7 @@ def filter_tiles(filters, side):
     return tiles
 
 
-@njit(cache=True)
+@compiled
 def _filtered_tile(spectra, filters_hat, side, valid, line, out, factors):
     """The valid part of a tile's 32 filtered images, as rows of pixels of 32 numbers.
 
@@ -170,7 +170,7 @@ def _filtered_tile(spectra, filters_hat, side, valid, line, out, factors):
         inverse_line(out, i * pitch, COMPLEX, side, factors)
 
 
-@njit(cache=True)
+@compiled
 def filter_image_tile(images, index, grid, filters_hat, factors, work, spectra, line, out):
     """Filter one of all images' tiles; returns its image and the top left corner of its valid part there."""
     down, across, step, side = grid[:4]

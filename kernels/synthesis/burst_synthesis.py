@@ -5,67 +5,68 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit, prange
 
-from deconvnet.backend import array_module, irfft2, rfft2
+from deconvnet.backend import Array, array_module, irfft2, rfft2
 from deconvnet.kernels import cuda
-from deconvnet.kernels.synthesis.counter_random import normal_pair, normal_pair_reference
-from deconvnet.kernels.synthesis.jpeg import jpeg_degradation_cuda, jpeg_degradation_reference, jpeg_frame
-from deconvnet.kernels.synthesis.srgb import encode_srgb, linear_to_srgb_reference
+from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.kernel import Kernel, in_chunks
+from deconvnet.kernels.synthesis.counter_random import normal_pair, normal_pair_array
+from deconvnet.kernels.synthesis.jpeg import jpeg_degradation, jpeg_frame
+from deconvnet.kernels.synthesis.srgb import encode_srgb, linear_to_srgb
 
 SOURCE = "synthesis/burst_synthesis"
-__all__ = ["burst_synthesis", "burst_synthesis_cuda", "burst_synthesis_numba", "burst_synthesis_reference"]
+__all__ = ["burst_synthesis", "synthesised_frames"]
 
 _TILE = 16  # rows convolved at a time: they and the image rows they need stay in the first-level cache
 
 
 def burst_synthesis(
-    sharp,
-    psfs,
-    keys,
+    sharp: Array,
+    psfs: Array,
+    keys: Array,
     *,
-    gain=None,
-    angle=None,
-    read=None,
-    shot=None,
-    grain=None,
-    clip=False,
-    srgb=False,
-    quality=None,
-    offset=None,
-):
+    gain: Array | None = None,
+    angle: Array | None = None,
+    read: Array | None = None,
+    shot: Array | None = None,
+    grain: Array | None = None,
+    clip: bool = False,
+    srgb: bool = False,
+    quality: Array | None = None,
+    offset: Array | None = None,
+) -> Array:
     """Frames of B bursts: blur, rotate, scale, add noise, clip, encode, compress.
 
     Parameters
     ----------
-    sharp : array, ``(B, S, S)``
+    sharp : array (B, S, S)
         Sharp crops, float32 or float64; linear light if `srgb`.
-    psfs : array, ``(B, N, P, P)``
+    psfs : array (B, N, P, P)
         One PSF per frame; taps that are zero cost nothing on the CPU.
-    keys : uint32 array, ``(B, N, 2)``
+    keys : uint32 array (B, N, 2)
         Keys of the noise, from `deconvnet.kernels.synthesis.counter_random.draw_keys`.
-    gain : array, ``(B, N)``, optional
+    gain : array (B, N), optional
         Factor on each frame; 1 by default.
-    angle : array, ``(B, N)``, optional
+    angle : array (B, N), optional
         Rotation about the centre in radians, counter-clockwise as seen; the displacement in the corners must stay
         below half a pixel. If given, a border of one more pixel is used up, whatever the angles are.
-    read, shot : array, ``(B, N)``, optional
+    read, shot : array (B, N), optional
         Variance of the noise = read + shot · signal; 0 by default.
-    grain : array, ``(B, N)``, optional
+    grain : array (B, N), optional
         Weight, relative to the pixel's own, of the four nearest pixels' noise in each pixel's: 0 (the default) leaves
         the noise white, 0.5 makes it as coarse as binomial smoothing does. The variance stays.
     clip : bool
         Clip to [0, 1] after the noise, like a sensor.
     srgb : bool
         Apply the sRGB curve at the end; needs `clip`.
-    quality : array, ``(B, N)``, optional
+    quality : array (B, N), optional
         JPEG quality, 0 for none; needs `clip`. None by default.
-    offset : int array, ``(B, N, 2)``, optional
+    offset : int array (B, N, 2), optional
         Place in JPEG's grid of blocks, 0 to 7; zeros by default.
 
     Returns
     -------
-    array, ``(B, N, H, H)``
+    array (B, N, H, H)
         ``H = S − P + 1``, two less with `angle`; dtype of `sharp`.
 
     Raises
@@ -110,7 +111,7 @@ def burst_synthesis(
         None if quality is None else per_frame(quality, 0),
         xp.zeros((batch, frames, 2), np.int64) if offset is None else offset.astype(np.int64),
     )
-    return (burst_synthesis_numba if xp is np else burst_synthesis_cuda)(*arguments)
+    return synthesised_frames(*arguments)
 
 
 # --- reference ---------------------------------------------------------------------------------------------------
@@ -121,8 +122,11 @@ def _shear_weights(d):
     return d * (d - 1) / 2, 1 - d * d, d * (d + 1) / 2
 
 
-def burst_synthesis_reference(sharp, psfs, keys, gain, angle, read, shot, grain, clip, srgb, quality, offset):
-    """`burst_synthesis` in plain array code, NumPy or CuPy: the convolution by FFT, the rest frame-parallel."""
+def _reference(sharp, psfs, keys, gain, angle, read, shot, grain, clip, srgb, quality, offset):
+    """`burst_synthesis` with all options given: the convolution by FFT, the rest frame-parallel.
+
+    ``angle`` and ``quality`` may be None; the others are as `burst_synthesis` describes them.
+    """
     xp = array_module(sharp, psfs, keys)
     batch, frames, taps = psfs.shape[:3]
     size = sharp.shape[-1]
@@ -135,7 +139,7 @@ def burst_synthesis_reference(sharp, psfs, keys, gain, angle, read, shot, grain,
     image = image * gain[:, :, None, None]
     half = (width + 1) // 2
     counter = (xp.arange(height)[:, None] * half + xp.arange(half)[None, :]).astype(xp.uint32)
-    first, second = normal_pair_reference(counter, keys[:, :, :1, None], keys[:, :, 1:, None])
+    first, second = normal_pair_array(counter, keys[:, :, :1, None], keys[:, :, 1:, None])
     noise = xp.concatenate([first, second], axis=-1)[..., :width].astype(sharp.dtype)
     side, scale = grain[:, :, None, None], 1 / xp.sqrt(1 + 2 * grain[:, :, None, None] ** 2)
     for axis in (-1, -2):
@@ -145,9 +149,9 @@ def burst_synthesis_reference(sharp, psfs, keys, gain, angle, read, shot, grain,
     if clip:
         image = xp.clip(image, 0, 1)
     if srgb:
-        image = linear_to_srgb_reference(image).astype(sharp.dtype)
+        image = linear_to_srgb(image).astype(sharp.dtype)
     if quality is not None:
-        flat = jpeg_degradation_reference(image.reshape(-1, height, width), quality.reshape(-1), offset.reshape(-1, 2))
+        flat = jpeg_degradation.reference(image.reshape(-1, height, width), quality.reshape(-1), offset.reshape(-1, 2))
         image = flat.reshape(image.shape)
     return xp.ascontiguousarray(image)
 
@@ -166,7 +170,7 @@ def _rotate_reference(xp, image, angle):
 # --- CPU ---------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _convolve_valid(image, psf, out):
     """Valid true convolution of ``image (S, S)`` with the non-zero taps of ``psf (P, P)`` into ``out (H, H)``.
 
@@ -217,7 +221,7 @@ def _convolve_valid(image, psf, out):
             out[top + y] = tile[y * size : y * size + side]
 
 
-@njit(cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _rotate(image, angle, out):
     """Two shears of ``image (H + 2, W + 2)`` into ``out (H, W)``."""
     height, width = out.shape
@@ -237,7 +241,7 @@ def _rotate(image, angle, out):
             row[x] = d * (d - one) * half * above[x] + (one - d * d) * here[x] + d * (d + one) * half * below[x]
 
 
-@njit(cache=True)
+@compiled
 def _fill_noise(noise, key0, key1):
     """Standard normal numbers; a pair of the generator lies half a row apart."""
     height, width = noise.shape
@@ -249,7 +253,7 @@ def _fill_noise(noise, key0, key1):
         noise[y] = line[:width]
 
 
-@njit(cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _smooth_periodic(noise, side):
     """``[side, 1, side]`` along rows and columns, scaled to keep the variance of white noise; in place."""
     height, width = noise.shape
@@ -266,7 +270,7 @@ def _smooth_periodic(noise, side):
             noise[y, x] = here[x] + side * (above[x] + below[x])
 
 
-@njit(cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _expose(image, key0, key1, gain, read, shot, grain, clip, srgb):
     """Gain, noise, clipping and the sRGB curve, in place."""
     height, width = image.shape
@@ -290,11 +294,13 @@ def _expose(image, key0, key1, gain, read, shot, grain, clip, srgb):
                 row[x] = encode_srgb(row[x])
 
 
-@njit(cache=True, parallel=True)
-def _synthesise(sharp, psfs, keys, gain, angle, rotate, read, shot, grain, clip, srgb, quality, offset, out):
+@compiled
+def _synthesise(
+    sharp, psfs, keys, gain, angle, rotate, read, shot, grain, clip, srgb, quality, offset, out, begin, end
+):
     frames = psfs.shape[1]
     margin = 2 if rotate else 0
-    for index in prange(psfs.shape[0] * frames):
+    for index in range(begin, end):
         b, n = index // frames, index % frames
         image = out[b, n]
         if rotate:
@@ -309,13 +315,13 @@ def _synthesise(sharp, psfs, keys, gain, angle, rotate, read, shot, grain, clip,
             jpeg_frame(image, quality[b, n], offset[b, n, 0], offset[b, n, 1])
 
 
-def burst_synthesis_numba(sharp, psfs, keys, gain, angle, read, shot, grain, clip, srgb, quality, offset):
-    """`burst_synthesis` on the CPU, one frame per thread at a time; the same bits for any number of threads."""
+def _numba(sharp, psfs, keys, gain, angle, read, shot, grain, clip, srgb, quality, offset):
+    """Frame after frame."""
     rotate = angle is not None
     side = sharp.shape[-1] - psfs.shape[-1] + 1 - (2 if rotate else 0)
     out = np.empty((*psfs.shape[:2], side, side), sharp.dtype)
     absent = np.zeros_like(gain)
-    _synthesise(  # contiguous arrays only: each other layout would be compiled anew
+    arguments = (  # contiguous arrays only: each other layout would be compiled anew
         np.ascontiguousarray(sharp),
         np.ascontiguousarray(psfs),
         np.ascontiguousarray(keys),
@@ -331,14 +337,15 @@ def burst_synthesis_numba(sharp, psfs, keys, gain, angle, read, shot, grain, cli
         offset,
         out,
     )
+    in_chunks(_synthesise, arguments, out.shape[0] * out.shape[1], 1)
     return out
 
 
 # --- GPU ---------------------------------------------------------------------------------------------------------
 
 
-def burst_synthesis_cuda(sharp, psfs, keys, gain, angle, read, shot, grain, clip, srgb, quality, offset):
-    """`burst_synthesis` on the GPU: convolution with the taps that are not zero, noise, all the rest, then JPEG."""
+def _cuda(sharp, psfs, keys, gain, angle, read, shot, grain, clip, srgb, quality, offset):
+    """Convolution with the taps that are not zero, noise, all the rest, then JPEG."""
     xp = array_module(sharp, psfs, keys, gain)
     real = sharp.dtype
     bursts, size, _ = sharp.shape
@@ -384,5 +391,8 @@ def burst_synthesis_cuda(sharp, psfs, keys, gain, angle, read, shot, grain, clip
     cuda.launch(SOURCE, "expose", grid, 256, arguments, real=real)
     if quality is not None:
         flat = out.reshape(frames, side, side)
-        jpeg_degradation_cuda(flat, quality.reshape(-1), offset.reshape(-1, 2), out=flat)
+        jpeg_degradation.cuda(flat, quality.reshape(-1), offset.reshape(-1, 2), out=flat)
     return out
+
+
+synthesised_frames = Kernel("synthesised_frames", reference=_reference, cpu=_numba, cuda=_cuda)

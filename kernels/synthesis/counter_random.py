@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from deconvnet.backend import array_module
+from deconvnet.backend import Array, array_module
+from deconvnet.kernels.compiled import compiled
 
-__all__ = ["draw_keys", "hash32", "hash32_reference", "normal_pair", "normal_pair_reference"]
+__all__ = ["draw_keys", "hash32", "hash32_array", "normal_pair", "normal_pair_array"]
 
 _STRIDE, _FIRST, _SECOND = 0x9E3779B9, 0x7FEB352D, 0x846CA68B
 _LN2 = np.float32(math.log(2))
@@ -29,12 +29,12 @@ _24_BITS = np.float32(2.0**-24)
 _30_BITS = np.float32(2.0**-30)
 
 
-def draw_keys(rng, shape):
+def draw_keys(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Pairs of keys, uint32 ``(*shape, 2)``, from a `numpy.random.Generator`."""
     return rng.integers(0, 2**32, size=(*shape, 2), dtype=np.uint32)
 
 
-@njit(forceinline=True, fastmath={"contract"})
+@compiled(forceinline=True, fastmath={"contract"})
 def hash32(counter, key0, key1):
     """32 random bits for a uint32 counter under two uint32 keys: two rounds of xor-shift and multiply."""
     x = np.uint32(np.uint32(counter * np.uint32(_STRIDE)) ^ key0)
@@ -46,7 +46,7 @@ def hash32(counter, key0, key1):
     return np.uint32(x ^ (x >> np.uint32(16)))
 
 
-@njit(forceinline=True, fastmath={"contract"})
+@compiled(forceinline=True, fastmath={"contract"})
 def normal_pair(counter, key0, key1):
     """Two independent standard normal float32 numbers for a uint32 counter below 2³¹.
 
@@ -84,7 +84,7 @@ def normal_pair(counter, key0, key1):
     return sign0 * radius * (cosine - sine), sign1 * radius * (cosine + sine)
 
 
-def hash32_reference(counter, key0, key1):
+def hash32_array(counter: Array, key0: Array, key1: Array) -> Array:
     """`hash32` for arrays: uint32 arrays that broadcast, uint32 out; NumPy or CuPy."""
     xp = array_module(counter, key0, key1)
     x = (counter * xp.uint32(_STRIDE)) ^ key0
@@ -96,11 +96,11 @@ def hash32_reference(counter, key0, key1):
     return x ^ (x >> xp.uint32(16))
 
 
-def normal_pair_reference(counter, key0, key1):
+def normal_pair_array(counter: Array, key0: Array, key1: Array) -> tuple[Array, Array]:
     """`normal_pair` for arrays, with the library's logarithm and circular functions; float64 out."""
     xp = array_module(counter, key0, key1)
-    first = hash32_reference(counter + counter, key0, key1)
-    second = hash32_reference(counter + counter + xp.uint32(1), key0, key1)
+    first = hash32_array(counter + counter, key0, key1)
+    second = hash32_array(counter + counter + xp.uint32(1), key0, key1)
     u = ((first >> xp.uint32(8)).astype(xp.float32) + xp.float32(0.5)) * xp.float32(2.0**-24)
     radius = xp.sqrt(xp.maximum(-2 * xp.log(u.astype(xp.float64)), 0))
     phi = (second >> xp.uint32(2)).astype(xp.float64) * (2.0**-30 * math.pi / 2)

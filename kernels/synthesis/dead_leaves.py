@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-__all__ = ["FIELDS", "paint_leaves_numba", "paint_leaves_reference"]
+from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.kernel import Kernel
+
+__all__ = ["FIELDS", "paint_leaves"]
 
 #: Columns of the table of leaves: place and half axes in pixels, orientation, shape (0 ellipse, 1 rectangle, 3 to 7
 #: corners of a regular polygon), grey, slope of the grey across the leaf (down, right), and a grating: amplitude,
@@ -15,19 +17,19 @@ __all__ = ["FIELDS", "paint_leaves_numba", "paint_leaves_reference"]
 FIELDS = ("y", "x", "a", "b", "turn", "shape", "grey", "slope_y", "slope_x", "amplitude", "wave_y", "wave_x", "phase")
 
 
-def paint_leaves_reference(leaves, size):
+def _reference(leaves: np.ndarray, size: int) -> np.ndarray:
     """Paint leaves, the first one on top.
 
     Parameters
     ----------
-    leaves : float64 array, ``(M, 13)``
+    leaves : float64 array (M, 13)
         Columns as in `FIELDS`.
     size : int
         Side of the picture.
 
     Returns
     -------
-    image : float64 array, ``(size, size)``
+    image : float64 array (size, size)
         Grey, not clipped; 0.5 where no leaf lies.
     """
     image = np.full((size, size), 0.5)
@@ -53,9 +55,9 @@ def paint_leaves_reference(leaves, size):
     return image
 
 
-@njit(cache=True)
-def paint_leaves_numba(leaves, size):
-    """`paint_leaves_reference`, compiled; looks only at the square around each leaf."""
+@compiled
+def _numba(leaves, size):
+    """Looks only at the square around each leaf."""
     image = np.full((size, size), 0.5)
     free = np.ones((size, size), np.bool_)
     cosines, sines = np.empty(8), np.empty(8)
@@ -92,3 +94,6 @@ def paint_leaves_numba(leaves, size):
                     image[i, j] = grey + slope_y * dy + slope_x * dx + wave
                     free[i, j] = False
     return image
+
+
+paint_leaves = Kernel("paint_leaves", reference=_reference, cpu=_numba)

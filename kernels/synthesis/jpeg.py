@@ -5,18 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit, prange
 
-from deconvnet.backend import array_module
+from deconvnet.backend import Array, array_module
 from deconvnet.kernels import cuda
+from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.kernel import Kernel, in_chunks
 
-__all__ = [
-    "jpeg_degradation",
-    "jpeg_degradation_cuda",
-    "jpeg_degradation_numba",
-    "jpeg_degradation_reference",
-    "jpeg_frame",
-]
+__all__ = ["jpeg_degradation", "jpeg_frame"]
 
 #: Luminance quantisation table of ITU-T T.81, Annex K.1, for quality 50.
 LUMINANCE_TABLE = np.array(
@@ -45,8 +40,24 @@ def _cosine_matrix():
 _COSINES = _cosine_matrix()
 
 
-def jpeg_degradation_reference(images, quality, offset):
-    """`jpeg_degradation` in plain array code, NumPy or CuPy."""
+def _reference(images: Array, quality: Array, offset: Array) -> Array:
+    """JPEG's loss on grey images, without the entropy coding, which loses nothing.
+
+    Parameters
+    ----------
+    images : array (M, H, W)
+        In [0, 1]; rounded to 8 bits before and after, like a file.
+    quality : array (M,)
+        1 to 100 by the Independent JPEG Group's scale; 0 leaves the image alone.
+    offset : int array (M, 2)
+        Where the image lies in the grid of 8×8 blocks, 0 to 7 down and right (a crop seldom starts on a block).
+        Incomplete blocks are filled with the border's values.
+
+    Returns
+    -------
+    array (M, H, W)
+        In [0, 1], dtype of `images`.
+    """
     xp = array_module(images, quality, offset)
     count, height, width = images.shape
     dtype = images.dtype
@@ -78,7 +89,7 @@ def jpeg_degradation_reference(images, quality, offset):
     return xp.where((quality > 0)[:, None, None], result, images)
 
 
-@njit(cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _mix_rows(matrix, source, out):
     """``out = matrix @ source`` for an 8×8 matrix and 8 rows."""
     for i in range(8):
@@ -98,7 +109,7 @@ def _mix_rows(matrix, source, out):
             )
 
 
-@njit(cache=True)
+@compiled
 def _transpose_blocks(source, out):
     """Transpose each 8×8 block of a strip of 8 rows."""
     for block in range(0, source.shape[1], 8):
@@ -107,9 +118,9 @@ def _transpose_blocks(source, out):
                 out[j, block + i] = source[i, block + j]
 
 
-@njit(cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def jpeg_frame(image, quality, offset_y, offset_x):
-    """One image ``(H, W)`` through `jpeg_degradation`, in place."""
+    """One image (H, W) through `jpeg_degradation`, in place."""
     height, width = image.shape
     dtype = image.dtype
     whole = np.floor(min(max(quality, 1.0), 100.0))
@@ -152,22 +163,23 @@ def jpeg_frame(image, quality, offset_y, offset_x):
                 target[x] = min(max(value, low), high) * dtype.type(1 / 255)
 
 
-@njit(cache=True, parallel=True)
-def _jpeg_frames(images, quality, offset):
-    for i in prange(images.shape[0]):
+@compiled
+def _jpeg_frames(images, quality, offset, begin, end):
+    for i in range(begin, end):
         if quality[i] > 0:
             jpeg_frame(images[i], quality[i], offset[i, 0], offset[i, 1])
 
 
-def jpeg_degradation_numba(images, quality, offset):
-    """`jpeg_degradation` on the CPU, one image per thread."""
+def _numba(images, quality, offset):
+    """Image after image."""
     out = np.array(images, order="C")
-    _jpeg_frames(out, np.asarray(quality, np.float64), np.asarray(offset, np.int64))
+    arguments = out, np.asarray(quality, np.float64), np.asarray(offset, np.int64)
+    in_chunks(_jpeg_frames, arguments, len(out), 1)
     return out
 
 
-def jpeg_degradation_cuda(images, quality, offset, out=None):
-    """`jpeg_degradation` on the GPU, into `out` if given, which may be `images`: 64 threads per block of the grid."""
+def _cuda(images, quality, offset, out=None):
+    """Into ``out`` if given, which may be ``images``: 64 threads per block of the grid."""
     xp = array_module(images, quality, offset)
     images = xp.ascontiguousarray(images)
     quality = xp.ascontiguousarray(quality, dtype=np.float64)
@@ -182,24 +194,4 @@ def jpeg_degradation_cuda(images, quality, offset, out=None):
     return out
 
 
-def jpeg_degradation(images, quality, offset):
-    """JPEG's loss on grey images, without the entropy coding, which loses nothing.
-
-    Parameters
-    ----------
-    images : array, ``(M, H, W)``
-        In [0, 1]; rounded to 8 bits before and after, like a file.
-    quality : array, ``(M,)``
-        1 to 100 by the Independent JPEG Group's scale; 0 leaves the image alone.
-    offset : int array, ``(M, 2)``
-        Where the image lies in the grid of 8×8 blocks, 0 to 7 down and right (a crop seldom starts on a block).
-        Incomplete blocks are filled with the border's values.
-
-    Returns
-    -------
-    array, ``(M, H, W)``
-        In [0, 1], dtype of `images`.
-    """
-    if array_module(images, quality, offset) is np:
-        return jpeg_degradation_numba(images, quality, offset)
-    return jpeg_degradation_cuda(images, quality, offset)
+jpeg_degradation = Kernel("jpeg_degradation", reference=_reference, cpu=_numba, cuda=_cuda)

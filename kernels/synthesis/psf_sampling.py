@@ -5,27 +5,20 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit, prange
 
-from deconvnet.backend import array_module
+from deconvnet.backend import Array, array_module
 from deconvnet.kernels import cuda
-from deconvnet.kernels.synthesis.counter_random import normal_pair, normal_pair_reference
+from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.kernel import Kernel, in_chunks
+from deconvnet.kernels.synthesis.counter_random import normal_pair, normal_pair_array
 
-__all__ = [
-    "gp_psfs",
-    "gp_psfs_cuda",
-    "gp_psfs_numba",
-    "gp_psfs_reference",
-    "recorded_psfs",
-    "recorded_psfs_cuda",
-    "recorded_psfs_numba",
-    "recorded_psfs_reference",
-]
+__all__ = ["gp_psfs", "path_response", "recorded_psfs"]
 
 LENGTH_SCALE = 0.3  # l of the Matérn covariance, in units of the exposure
 STANDARD_DEVIATION = 0.25  # s
 SMOOTHING = 0.3  # σ of the final 3×3 smoothing, pixels
 MAX_REDRAWS = 1000
+PSFS = 16  # of a chunk
 _SMALLEST = 1e-4  # a tap below this share of the light is dropped: it costs as much as a large one
 
 
@@ -48,73 +41,6 @@ def _smoothing_taps():
 _TAPS = _smoothing_taps()
 
 
-def gp_psfs(keys, extent, shift, size, time_samples):
-    """PSFs of Gaussian-process camera paths.
-
-    Parameters
-    ----------
-    keys : uint32 array, ``(M, 2)``
-        Keys of the noise, from `deconvnet.kernels.synthesis.counter_random.draw_keys`.
-    extent : float array, ``(M,)``
-        Pixels that the interval [−1/2, 1/2] of the process spans; 0 for no shake.
-    shift : float array, ``(M, 2)``
-        Where the centre of mass lies, in pixels down and right of the middle ``size // 2``.
-    size : int
-        Side of the grid.
-    time_samples : int
-        Positions along the path.
-
-    Returns
-    -------
-    float32 array, ``(M, size, size)``
-        Non-negative, each of sum 1.
-
-    Raises
-    ------
-    RuntimeError
-        If a path does not fit on its grid in 1000 trials.
-
-    Notes
-    -----
-    See `deconvnet.blur.psf.sample_gp_psfs`. Trial k of a PSF uses the counters from ``2·time_samples·k`` on: a pair
-    for the rows and a pair for the columns at every time.
-    """
-    implementation = gp_psfs_numba if array_module(keys, extent, shift) is np else gp_psfs_cuda
-    return implementation(keys, extent, shift, size, time_samples)
-
-
-def recorded_psfs(angles, first, step, projection, extent, shift, size, time_samples):
-    """PSFs of stretches of recorded camera paths.
-
-    Parameters
-    ----------
-    angles : float array, ``(K, 3)``
-        Recorded angles at equally spaced times.
-    first, step : float array, ``(M,)``
-        Where the exposure of each PSF starts, and how far apart its time samples lie, in rows of `angles` (values
-        between rows are interpolated linearly).
-    projection : float array, ``(M, 2, 3)``
-        Maps angles to displacements down and right; the scale does not matter.
-    extent : float array, ``(M,)``
-        Twice the largest displacement from the centre of mass along either axis, pixels; the path is scaled to it,
-        or to what fits on the grid. 0 for no shake.
-    shift : float array, ``(M, 2)``
-        Where the centre of mass lies, in pixels down and right of the middle ``size // 2``.
-    size : int
-        Side of the grid.
-    time_samples : int
-        Positions along the path.
-
-    Returns
-    -------
-    float32 array, ``(M, size, size)``
-        Non-negative, each of sum 1.
-    """
-    xp = array_module(angles, first, step, projection, extent, shift)
-    implementation = recorded_psfs_numba if xp is np else recorded_psfs_cuda
-    return implementation(angles, first, step, projection, extent, shift, size, time_samples)
-
-
 # --- reference ---------------------------------------------------------------------------------------------------
 
 
@@ -133,8 +59,37 @@ def path_response(time_samples):
     return response.reshape(time_samples, 2 * time_samples)
 
 
-def gp_psfs_reference(keys, extent, shift, size, time_samples):
-    """`gp_psfs` in plain array code: the Markov chain as one matrix product, and a loop over the trials."""
+def _gp_reference(keys: Array, extent: Array, shift: Array, size: int, time_samples: int) -> Array:
+    """PSFs of Gaussian-process camera paths.
+
+    Parameters
+    ----------
+    keys : uint32 array (M, 2)
+        Keys of the noise, from `deconvnet.kernels.synthesis.counter_random.draw_keys`.
+    extent : float array (M,)
+        Pixels that the interval [−1/2, 1/2] of the process spans; 0 for no shake.
+    shift : float array (M, 2)
+        Where the centre of mass lies, in pixels down and right of the middle ``size // 2``.
+    size : int
+        Side of the grid.
+    time_samples : int
+        Positions along the path.
+
+    Returns
+    -------
+    float32 array (M, size, size)
+        Non-negative, each of sum 1.
+
+    Raises
+    ------
+    RuntimeError
+        If a path does not fit on its grid in 1000 trials.
+
+    Notes
+    -----
+    See `deconvnet.blur.psf.sample_gp_psfs`. Trial k of a PSF uses the counters from ``2·time_samples·k`` on: a pair
+    for the rows and a pair for the columns at every time.
+    """
     xp = array_module(keys, extent, shift)
     count = len(extent)
     response = xp.asarray(path_response(time_samples))
@@ -145,7 +100,7 @@ def gp_psfs_reference(keys, extent, shift, size, time_samples):
             break
         base = 2 * time_samples * trial + 2 * np.arange(time_samples)[:, None] + np.arange(2)[None, :]
         counter = xp.asarray(base.astype(np.uint32))[None]
-        pair = xp.stack(normal_pair_reference(counter, keys[:, :1, None], keys[:, 1:, None]), axis=-1)
+        pair = xp.stack(normal_pair_array(counter, keys[:, :1, None], keys[:, 1:, None]), axis=-1)
         noise = pair.transpose(0, 2, 1, 3).reshape(count, 2, 2 * time_samples)
         path = xp.matmul(noise, response.T).transpose(0, 2, 1)
         path = path - path.mean(axis=1, keepdims=True)
@@ -159,8 +114,42 @@ def gp_psfs_reference(keys, extent, shift, size, time_samples):
     return _splat_reference(xp, paths, shift, size, extent > 0)
 
 
-def recorded_psfs_reference(angles, first, step, projection, extent, shift, size, time_samples):
-    """`recorded_psfs` in plain array code."""
+def _recorded_reference(
+    angles: Array,
+    first: Array,
+    step: Array,
+    projection: Array,
+    extent: Array,
+    shift: Array,
+    size: int,
+    time_samples: int,
+) -> Array:
+    """PSFs of stretches of recorded camera paths.
+
+    Parameters
+    ----------
+    angles : float array (K, 3)
+        Recorded angles at equally spaced times.
+    first, step : float array (M,)
+        Where the exposure of each PSF starts, and how far apart its time samples lie, in rows of `angles` (values
+        between rows are interpolated linearly).
+    projection : float array (M, 2, 3)
+        Maps angles to displacements down and right; the scale does not matter.
+    extent : float array (M,)
+        Twice the largest displacement from the centre of mass along either axis, pixels; the path is scaled to it,
+        or to what fits on the grid. 0 for no shake.
+    shift : float array (M, 2)
+        Where the centre of mass lies, in pixels down and right of the middle ``size // 2``.
+    size : int
+        Side of the grid.
+    time_samples : int
+        Positions along the path.
+
+    Returns
+    -------
+    float32 array (M, size, size)
+        Non-negative, each of sum 1.
+    """
     xp = array_module(angles, first, step, projection, extent, shift)
     position = first[:, None] + step[:, None] * xp.arange(time_samples)
     row = xp.minimum(position.astype(xp.int64), len(angles) - 2)
@@ -196,7 +185,7 @@ def _splat_reference(xp, paths, shift, size, smooth):
 # --- CPU ---------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def _splat(rows, columns, origin_y, origin_x, scale, smooth, psf):
     """Splat ``scale · path + origin`` bilinearly into ``psf``; the caller sees to it that it stays on the grid."""
     size = psf.shape[0]
@@ -239,7 +228,7 @@ def _splat(rows, columns, origin_y, origin_x, scale, smooth, psf):
             psf[i, j] *= scale_to_one
 
 
-@njit(cache=True)
+@compiled
 def _splat_still(shift, psf):
     """The PSF of a camera held still: one tap, or four where the shift is not whole."""
     still = np.zeros(1)
@@ -247,7 +236,7 @@ def _splat_still(shift, psf):
     _splat(still, still, middle + shift[0], middle + shift[1], 1.0, False, psf)
 
 
-@njit(cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _sample_path(key0, key1, base, matrix, factor, noise, rows, columns):
     """One path of the process: all noise first (SIMD), then the recursion of both coordinates.
 
@@ -277,10 +266,10 @@ def _sample_path(key0, key1, base, matrix, factor, noise, rows, columns):
     return sum0 / samples, low0, high0, sum1 / samples, low1, high1
 
 
-@njit(cache=True, parallel=True)
-def _gp_psfs(keys, extent, shift, matrix, factor, time_samples, psfs, done):
+@compiled
+def _gp_psfs(keys, extent, shift, matrix, factor, time_samples, psfs, done, begin, end):
     size = psfs.shape[1]
-    for index in prange(psfs.shape[0]):
+    for index in range(begin, end):
         psf = psfs[index]
         if extent[index] <= 0:
             _splat_still(shift[index], psf)
@@ -306,22 +295,23 @@ def _gp_psfs(keys, extent, shift, matrix, factor, time_samples, psfs, done):
             break
 
 
-def gp_psfs_numba(keys, extent, shift, size, time_samples):
-    """`gp_psfs` on the CPU, one PSF per thread at a time; the same bits for any number of threads."""
+def _gp_numba(keys, extent, shift, size, time_samples):
+    """PSF after PSF."""
     matrix, factor = _transition(time_samples)
     psfs = np.empty((len(extent), size, size), np.float32)
     done = np.zeros(len(extent), np.bool_)
     extent, shift = np.array(extent, np.float64), np.array(shift, np.float64)  # copies: read-only ones compile anew
-    _gp_psfs(np.ascontiguousarray(keys), extent, shift, matrix, factor, time_samples, psfs, done)
+    arguments = np.ascontiguousarray(keys), extent, shift, matrix, factor, time_samples, psfs, done
+    in_chunks(_gp_psfs, arguments, len(psfs), PSFS)
     if not done.all():
         raise RuntimeError(f"no camera path fits on a grid of {size} pixels in {MAX_REDRAWS} trials")
     return psfs
 
 
-@njit(cache=True, parallel=True)
-def _recorded_psfs(angles, first, step, projection, extent, shift, time_samples, psfs):
+@compiled
+def _recorded_psfs(angles, first, step, projection, extent, shift, time_samples, psfs, begin, end):
     size = psfs.shape[1]
-    for index in prange(psfs.shape[0]):
+    for index in range(begin, end):
         if extent[index] <= 0:
             _splat_still(shift[index], psfs[index])
             continue
@@ -353,11 +343,11 @@ def _recorded_psfs(angles, first, step, projection, extent, shift, time_samples,
         _splat(rows, columns, y, x, scale, True, psfs[index])
 
 
-def recorded_psfs_numba(angles, first, step, projection, extent, shift, size, time_samples):
-    """`recorded_psfs` on the CPU, one PSF per thread at a time; the same bits for any number of threads."""
+def _recorded_numba(angles, first, step, projection, extent, shift, size, time_samples):
+    """PSF after PSF."""
     psfs = np.empty((len(extent), size, size), np.float32)
     arrays = (np.array(a, np.float64, order="C") for a in (angles, first, step, projection, extent, shift))
-    _recorded_psfs(*arrays, time_samples, psfs)
+    in_chunks(_recorded_psfs, (*arrays, time_samples, psfs), len(psfs), PSFS)
     return psfs
 
 
@@ -373,8 +363,8 @@ def _splat_cuda(xp, path, extent, size):
     return psfs
 
 
-def gp_psfs_cuda(keys, extent, shift, size, time_samples):
-    """`gp_psfs` on the GPU, a block per PSF."""
+def _gp_cuda(keys, extent, shift, size, time_samples):
+    """A block per PSF."""
     xp = array_module(keys, extent, shift)
     keys = xp.ascontiguousarray(keys)
     extent, shift = (xp.ascontiguousarray(a, dtype=np.float64) for a in (extent, shift))
@@ -391,8 +381,8 @@ def gp_psfs_cuda(keys, extent, shift, size, time_samples):
     return _splat_cuda(xp, path, extent, size)
 
 
-def recorded_psfs_cuda(angles, first, step, projection, extent, shift, size, time_samples):
-    """`recorded_psfs` on the GPU, a block per PSF."""
+def _recorded_cuda(angles, first, step, projection, extent, shift, size, time_samples):
+    """A block per PSF."""
     xp = array_module(angles, first, step, projection, extent, shift)
     given = (angles, first, step, projection, extent, shift)
     angles, first, step, projection, extent, shift = (xp.ascontiguousarray(a, dtype=np.float64) for a in given)
@@ -408,3 +398,7 @@ def recorded_psfs_cuda(angles, first, step, projection, extent, shift, size, tim
     arguments = [angles, rows, first, step, projection, extent, shift, size, time_samples, path]
     cuda.launch("synthesis/psf_sampling", "recorded_paths", count, 256, arguments, real=np.float32)
     return _splat_cuda(xp, path, extent, size)
+
+
+gp_psfs = Kernel("gp_psfs", reference=_gp_reference, cpu=_gp_numba, cuda=_gp_cuda)
+recorded_psfs = Kernel("recorded_psfs", reference=_recorded_reference, cpu=_recorded_numba, cuda=_recorded_cuda)

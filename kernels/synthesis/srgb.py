@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from deconvnet.backend import array_module
+from deconvnet.backend import Array, array_module
+from deconvnet.kernels.compiled import compiled
 
-__all__ = ["encode_srgb", "linear_to_srgb_reference", "srgb_to_linear_reference"]
+__all__ = ["encode_srgb", "linear_to_srgb", "srgb_to_linear"]
 
 _KNEE = np.float32(0.0031308)
 _SLOPE = np.float32(12.92)
@@ -30,21 +30,21 @@ _CURVE = tuple(
 )
 
 
-def srgb_to_linear_reference(image):
+def srgb_to_linear(image: Array) -> Array:
     """Linear light from sRGB values; see `deconvnet.blur.camera.srgb_to_linear`."""
     xp = array_module(image)
     return xp.where(image <= 0.04045, image / 12.92, ((xp.maximum(image, 0) + 0.055) / 1.055) ** 2.4)
 
 
-def linear_to_srgb_reference(image):
+def linear_to_srgb(image: Array) -> Array:
     """sRGB values from linear light; see `deconvnet.blur.camera.linear_to_srgb`."""
     xp = array_module(image)
     return xp.where(image <= 0.0031308, image * 12.92, 1.055 * xp.maximum(image, 0) ** (1 / 2.4) - 0.055)
 
 
-@njit(forceinline=True, fastmath={"contract"})
+@compiled(forceinline=True, fastmath={"contract"})
 def encode_srgb(value):
-    """`linear_to_srgb_reference` of one number in [0, 1], within 1e-6; becomes SIMD code inside a loop."""
+    """`linear_to_srgb` of one number in [0, 1], within 1e-6; becomes SIMD code inside a loop."""
     s = math.sqrt(math.sqrt(value))
     curve = _CURVE[7]
     curve = curve * s + _CURVE[6]

@@ -2,7 +2,7 @@
 // One thread per element of the matrix's row or of the image's row; rows of the result are along y.
 
 // columns[(c, u, v), (i, j)] = image[c, top + i + u, j + v]; taps is the number of rows (c, u, v)
-extern "C" __global__ void unfold(
+extern "C" __global__ void im2col(
     const REAL *__restrict__ image, int taps, long long height, long long width, int kh, int kw, long long top,
     long long rows, REAL *__restrict__ columns) {
     long long across = width - kw + 1, length = rows * across, position = THREAD_X;
@@ -16,7 +16,7 @@ extern "C" __global__ void unfold(
 }
 
 // image[c, y, x] += sum over (u, v) of columns[(c, u, v), (y - top - u, x - v)], where that lies inside of the block
-extern "C" __global__ void fold_add(
+extern "C" __global__ void col2im(
     const REAL *__restrict__ columns, long long channels, long long height, long long width, int kh, int kw,
     long long top, long long rows, REAL *__restrict__ image) {
     long long across = width - kw + 1, below = rows + kh - 1, position = THREAD_X;

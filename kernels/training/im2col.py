@@ -5,25 +5,17 @@ A block is a few rows high, so that its columns stay in the processor's cache be
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
-from deconvnet.backend import array_module
+from deconvnet.backend import Array, array_module
 from deconvnet.kernels import cuda
+from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.kernel import Kernel, in_chunks, light
 
-__all__ = [
-    "fold_add",
-    "fold_add_cuda",
-    "fold_add_numba",
-    "fold_add_reference",
-    "unfold",
-    "unfold_cuda",
-    "unfold_numba",
-    "unfold_reference",
-]
+__all__ = ["col2im", "im2col"]
 
 
-def unfold_reference(image, size, top, rows):
+def _reference(image: Array, size: tuple[int, int], top: int, rows: int) -> Array:
     """Every ``kh × kw`` neighbourhood of a block of rows as a column.
 
     Parameters
@@ -50,8 +42,19 @@ def unfold_reference(image, size, top, rows):
     return columns.reshape(channels * kh * kw, rows * across)
 
 
-def fold_add_reference(columns, size, top, image):
-    """Adjoint of `unfold_reference`: adds every column back to where it came from, in place on ``image``."""
+def _back_reference(columns: Array, size: tuple[int, int], top: int, image: Array) -> None:
+    """Adjoint of `im2col`: adds every column back to where it came from.
+
+    Parameters
+    ----------
+    columns : real array (C · kh · kw, rows · (W − kw + 1))
+    size : (int, int)
+        kh and kw.
+    top : int
+        First row of the block.
+    image : real array (C, H, W)
+        Added to, in place; C-contiguous.
+    """
     kh, kw = size
     channels, _, width = image.shape
     across = width - kw + 1
@@ -62,31 +65,29 @@ def fold_add_reference(columns, size, top, image):
             image[:, top + u : top + u + rows, v : v + across] += parts[:, u, v]
 
 
-@numba.njit(parallel=True, cache=True)
-def _unfold(image, kh, kw, top, rows, columns):
-    channels, _, width = image.shape
-    across = width - kw + 1
-    for n in numba.prange(channels * kh * kw):
+@compiled
+def _im2col(image, kh, kw, top, rows, columns, begin, end):
+    across = image.shape[2] - kw + 1
+    for n in range(begin, end):
         c, u, v = n // (kh * kw), n // kw % kh, n % kw
         for i in range(rows):
             for j in range(across):
                 columns[n, i * across + j] = image[c, top + i + u, j + v]
 
 
-def unfold_numba(image, size, top, rows):
-    """CPU twin of `unfold_reference`; parallel over the rows of the result."""
+def _numba(image, size, top, rows):
+    """Row of the result after row."""
     kh, kw = size
     columns = np.empty((image.shape[0] * kh * kw, rows * (image.shape[2] - kw + 1)), dtype=image.dtype)
-    _unfold(image, kh, kw, top, rows, columns)
+    in_chunks(_im2col, (image, kh, kw, top, rows, columns), len(columns), light(columns.shape[1]))
     return columns
 
 
-@numba.njit(parallel=True, cache=True)
-def _fold_add(columns, kh, kw, top, rows, image):
-    channels, _, width = image.shape
-    across = width - kw + 1
+@compiled
+def _col2im(columns, kh, kw, top, rows, image, begin, end):
+    across = image.shape[2] - kw + 1
     below = rows + kh - 1
-    for n in numba.prange(channels * below):
+    for n in range(begin, end):
         c, line = n // below, n % below
         target = image[c, top + line]
         for u in range(max(0, line - rows + 1), min(kh, line + 1)):
@@ -97,14 +98,16 @@ def _fold_add(columns, kh, kw, top, rows, image):
                     target[j + v] += source[first + j]
 
 
-def fold_add_numba(columns, size, top, image):
-    """CPU twin of `fold_add_reference`; parallel over the image's rows, each gathers what it gets."""
+def _back_numba(columns, size, top, image):
+    """Row of the image after row, each gathers what it gets."""
     rows = columns.shape[1] // (image.shape[2] - size[1] + 1)
-    _fold_add(columns, size[0], size[1], top, rows, image)
+    arguments = columns, *size, top, rows, image
+    count = len(image) * (rows + size[0] - 1)
+    in_chunks(_col2im, arguments, count, light(image.shape[2] * size[0] * size[1]))
 
 
-def unfold_cuda(image, size, top, rows):
-    """GPU twin of `unfold_reference`: one thread per element."""
+def _cuda(image, size, top, rows):
+    """One thread per element."""
     xp = array_module(image)
     image = xp.ascontiguousarray(image)
     channels, height, width = image.shape
@@ -115,12 +118,12 @@ def unfold_cuda(image, size, top, rows):
     columns = xp.empty((channels * kh * kw, length), dtype=image.dtype)
     arguments = [image, len(columns), height, width, kh, kw, top, rows, columns]
     grid = (cuda.blocks(length, 256), min(len(columns), 65535))
-    cuda.launch("training/im2col", "unfold", grid, 256, arguments, real=image.dtype)
+    cuda.launch("training/im2col", "im2col", grid, 256, arguments, real=image.dtype)
     return columns
 
 
-def fold_add_cuda(columns, size, top, image):
-    """GPU twin of `fold_add_reference`: one thread per pixel; ``image`` must be contiguous."""
+def _back_cuda(columns, size, top, image):
+    """One thread per pixel; ``image`` must be contiguous."""
     xp = array_module(columns, image)
     channels, height, width = image.shape
     kh, kw = size
@@ -130,14 +133,8 @@ def fold_add_cuda(columns, size, top, image):
     cuda.expect(columns=(columns, (channels * kh * kw, rows * (width - kw + 1))))
     arguments = [xp.ascontiguousarray(columns), channels, height, width, kh, kw, top, rows, image]
     grid = (cuda.blocks((rows + kh - 1) * width, 256), min(channels, 65535))
-    cuda.launch("training/im2col", "fold_add", grid, 256, arguments, real=image.dtype)
+    cuda.launch("training/im2col", "col2im", grid, 256, arguments, real=image.dtype)
 
 
-def unfold(image, size, top, rows):
-    """Production form for the array's device; see `unfold_reference`."""
-    return (unfold_numba if array_module(image) is np else unfold_cuda)(image, size, top, rows)
-
-
-def fold_add(columns, size, top, image):
-    """Production form for the arrays' device; see `fold_add_reference`."""
-    (fold_add_numba if array_module(columns, image) is np else fold_add_cuda)(columns, size, top, image)
+col2im = Kernel("col2im", reference=_back_reference, cpu=_back_numba, cuda=_back_cuda)
+im2col = Kernel("im2col", reference=_reference, cpu=_numba, cuda=_cuda, adjoint=col2im)

@@ -5,25 +5,32 @@ The updates are bound by memory bandwidth, so what counts is how often each arra
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
-from deconvnet.backend import array_module
+from deconvnet.backend import Array, array_module
 from deconvnet.kernels import cuda
+from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.kernel import Kernel, in_chunks
 
-__all__ = [
-    "adam_step",
-    "adam_step_cuda",
-    "adam_step_numba",
-    "adam_step_reference",
-    "momentum_step",
-    "momentum_step_cuda",
-    "momentum_step_numba",
-    "momentum_step_reference",
-]
+__all__ = ["adam_step", "momentum_step"]
+
+#: Weights of a chunk.
+WEIGHTS = 1 << 17
 
 
-def adam_step_reference(value, grad, first, second, scale, rate, beta1, beta2, correction1, correction2, epsilon):
+def _adam_reference(
+    value: Array,
+    grad: Array,
+    first: Array,
+    second: Array,
+    scale: float,
+    rate: float,
+    beta1: float,
+    beta2: float,
+    correction1: float,
+    correction2: float,
+    epsilon: float,
+) -> None:
     """Adam (Kingma & Ba 2015) in place on ``value``, ``first`` and ``second``.
 
     Parameters
@@ -45,20 +52,20 @@ def adam_step_reference(value, grad, first, second, scale, rate, beta1, beta2, c
     value -= rate * (first / correction1) / ((second / correction2) ** 0.5 + epsilon)
 
 
-@numba.njit(parallel=True, cache=True, fastmath={"contract"})
-def _adam(value, grad, first, second, scale, rate, beta1, beta2, correction1, correction2, epsilon):
+@compiled(fastmath={"contract"})
+def _adam(value, grad, first, second, scale, rate, beta1, beta2, correction1, correction2, epsilon, begin, end):
     one = value.dtype.type(1)
-    for i in numba.prange(value.size):
+    for i in range(begin, end):
         g = grad[i] * scale
         first[i] = beta1 * first[i] + (one - beta1) * g
         second[i] = beta2 * second[i] + (one - beta2) * g * g
         value[i] -= rate * (first[i] / correction1) / (np.sqrt(second[i] / correction2) + epsilon)
 
 
-def adam_step_numba(value, grad, first, second, *scalars):
-    """CPU twin of `adam_step_reference`."""
-    real = value.dtype.type
-    _adam(value.reshape(-1), grad.reshape(-1), first.reshape(-1), second.reshape(-1), *(real(s) for s in scalars))
+def _adam_numba(value, grad, first, second, *scalars):
+    """One pass."""
+    arrays = (a.reshape(-1) for a in (value, grad, first, second))
+    in_chunks(_adam, (*arrays, *map(value.dtype.type, scalars)), value.size, WEIGHTS)
 
 
 def _update_cuda(kernel, arrays, scalars):
@@ -72,43 +79,44 @@ def _update_cuda(kernel, arrays, scalars):
     cuda.launch("training/optimiser_steps", kernel, cuda.blocks(value.size, 256), 256, arguments, real=value.dtype)
 
 
-def adam_step_cuda(value, grad, first, second, *scalars):
-    """GPU twin of `adam_step_reference`; the arrays must be contiguous."""
+def _adam_cuda(value, grad, first, second, *scalars):
+    """One thread per weight; the arrays must be contiguous."""
     _update_cuda("adam_step", (value, array_module(grad).ascontiguousarray(grad), first, second), scalars)
 
 
-def adam_step(value, grad, first, second, *scalars):
-    """Production form for the arrays' device; see `adam_step_reference`."""
-    numpy = array_module(value, grad) is np
-    (adam_step_numba if numpy else adam_step_cuda)(value, grad, first, second, *scalars)
+def _momentum_reference(value: Array, grad: Array, velocity: Array, scale: float, rate: float, momentum: float) -> None:
+    """SGD with momentum in place: ``v ← momentum·v + scale·g``, ``value ← value − rate·v``.
 
-
-def momentum_step_reference(value, grad, velocity, scale, rate, momentum):
-    """SGD with momentum in place: ``v ← momentum·v + scale·g``, ``value ← value − rate·v``."""
+    Parameters
+    ----------
+    value, grad, velocity : real array, equal shapes
+        Weights, their gradient, and v.
+    scale : float
+        Factor on the gradient (clipping).
+    rate, momentum : float
+    """
     velocity *= momentum
     velocity += scale * grad
     value -= rate * velocity
 
 
-@numba.njit(parallel=True, cache=True, fastmath={"contract"})
-def _momentum(value, grad, velocity, scale, rate, momentum):
-    for i in numba.prange(value.size):
+@compiled(fastmath={"contract"})
+def _momentum(value, grad, velocity, scale, rate, momentum, begin, end):
+    for i in range(begin, end):
         velocity[i] = momentum * velocity[i] + scale * grad[i]
         value[i] -= rate * velocity[i]
 
 
-def momentum_step_numba(value, grad, velocity, *scalars):
-    """CPU twin of `momentum_step_reference`."""
-    real = value.dtype.type
-    _momentum(value.reshape(-1), grad.reshape(-1), velocity.reshape(-1), *(real(s) for s in scalars))
+def _momentum_numba(value, grad, velocity, *scalars):
+    """One pass."""
+    arrays = (a.reshape(-1) for a in (value, grad, velocity))
+    in_chunks(_momentum, (*arrays, *map(value.dtype.type, scalars)), value.size, WEIGHTS)
 
 
-def momentum_step_cuda(value, grad, velocity, *scalars):
-    """GPU twin of `momentum_step_reference`; the arrays must be contiguous."""
+def _momentum_cuda(value, grad, velocity, *scalars):
+    """One thread per weight; the arrays must be contiguous."""
     _update_cuda("momentum_step", (value, array_module(grad).ascontiguousarray(grad), velocity), scalars)
 
 
-def momentum_step(value, grad, velocity, *scalars):
-    """Production form for the arrays' device; see `momentum_step_reference`."""
-    numpy = array_module(value, grad) is np
-    (momentum_step_numba if numpy else momentum_step_cuda)(value, grad, velocity, *scalars)
+adam_step = Kernel("adam_step", reference=_adam_reference, cpu=_adam_numba, cuda=_adam_cuda)
+momentum_step = Kernel("momentum_step", reference=_momentum_reference, cpu=_momentum_numba, cuda=_momentum_cuda)

@@ -1,7 +1,7 @@
 """Runs the project's CUDA kernels on the CPU: compiles a source with g++ behind `cuda_shim.h`, calls it through ctypes.
 
 Within ``with executed_on_the_cpu():`` the launchers take NumPy arrays. As a program, started by `sanitized`, it runs
-the records whose names it is given with sanitizers on: an access outside of an array, of shared memory or of one of its
+the cases whose names it is given with sanitizers on: an access outside of an array, of shared memory or of one of its
 rows, and an overflow of a signed number end the process.
 """
 
@@ -176,15 +176,15 @@ def sanitized(*command):
 
 
 def main():
-    """Run the CUDA sources of the records named on the command line; all of them if none is."""
-    from tests.kernels.record import all_records, assert_contract
+    """Run the CUDA sources of the cases named on the command line; all of them if none is."""
+    from tests.kernels.case import all_cases, assert_contract
 
-    for record in all_records():
-        if record.cuda and (not sys.argv[1:] or record.name in sys.argv[1:]):
-            for size in record.sizes:
+    for case in all_cases():
+        if case.kernel.cuda and (not sys.argv[1:] or case.name in sys.argv[1:]):
+            for size in case.sizes:
                 with executed_on_the_cpu():
-                    assert_contract(record, record.cuda, np.float32, size, np.random.default_rng(20151))
-            print(record.name, flush=True)
+                    assert_contract(case, "cuda", np.float32, size, np.random.default_rng(20151))
+            print(case.name, flush=True)
 
 
 if __name__ == "__main__":

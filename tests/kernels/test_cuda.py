@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from deconvnet.kernels import cuda
-from deconvnet.kernels.photo import quotient
+from deconvnet.kernels.photo.quotient import quotient_spectrum
 from tests.kernels import nvrtc
+from tests.kernels.case import all_cases, copies
 from tests.kernels.cuda_on_cpu import (
     compiled,
     compiler,
@@ -24,10 +25,9 @@ from tests.kernels.cuda_on_cpu import (
     sanitizer,
     translated,
 )
-from tests.kernels.record import all_records, copies
 
 STEMS = sorted(path.relative_to(cuda.FOLDER).with_suffix("").as_posix() for path in cuda.FOLDER.rglob("*.cu"))
-RECORDED = [record for record in all_records() if record.cuda]
+CASES = [case for case in all_cases() if case.kernel.cuda]
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="executing CUDA sources on the CPU needs g++ on Linux")
 needs_sanitizer = pytest.mark.skipif(sanitizer() is None, reason="needs g++ with its address sanitizer (libasan)")
 needs_nvrtc = pytest.mark.skipif(
@@ -37,13 +37,13 @@ needs_nvrtc = pytest.mark.skipif(
 
 @functools.cache
 def _launches():
-    """Every ``(stem, kernel, constants)`` that the records ask for."""
+    """Every ``(stem, kernel, constants)`` that the cases ask for."""
     with launches_recorded() as asked:
-        for record in RECORDED:
-            for size in record.sizes:
-                arguments = copies(record.arguments(np.random.default_rng(0), np.float32, size))
+        for case in CASES:
+            for size in case.sizes:
+                arguments = copies(case.arguments(np.random.default_rng(0), np.float32, size))
                 with contextlib.suppress(RuntimeError):  # a launcher that finds that its kernel has failed
-                    record.cuda(*arguments)
+                    case.run("cuda", arguments)
     return asked
 
 
@@ -68,7 +68,7 @@ def test_too_much_shared_memory_does_not_compile():
         nvrtc.compile_cuda(source, ["--gpu-architecture=sm_80"])
 
 
-def test_every_kernel_is_launched_by_a_record():
+def test_every_kernel_is_launched_by_a_case():
     declared = {(stem, kernel) for stem in STEMS for kernel in cuda.signatures(stem)}
     assert declared == {(stem, kernel) for stem, kernel, _ in _launches()}
     for stem in STEMS:
@@ -80,7 +80,7 @@ def test_every_kernel_is_launched_by_a_record():
 def test_no_kernel_accesses_memory_outside_of_its_arrays():
     done = sanitized("-m", "tests.kernels.cuda_on_cpu")
     assert done.returncode == 0, done.stderr[-4000:]
-    assert done.stdout.splitlines() == [record.name for record in RECORDED]
+    assert done.stdout.splitlines() == [case.name for case in CASES]
 
 
 BEYOND = """
@@ -240,4 +240,4 @@ def test_kernels_are_compiled_once_and_called_with_exact_types_and_null_pointers
 def test_shapes_that_do_not_fit_are_refused_before_the_launch():
     x_hat = np.zeros((2, 3, 40), np.complex64)
     with executed_on_the_cpu(), pytest.raises(ValueError, match=r"y_hat must have the shape \(2, 3, 40\)"):
-        quotient.quotient_spectrum_cuda(x_hat, x_hat[:, :2], np.ones((1, 40), np.float32))
+        quotient_spectrum.cuda(x_hat, x_hat[:, :2], np.ones((1, 40), np.float32))

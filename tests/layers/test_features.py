@@ -1,12 +1,12 @@
-"""Feature extraction in one pass, and in Fourier tiles, equals the plain chain of layers."""
+"""Feature extraction, with and without training, equals the plain chain of layers."""
 
 import numpy as np
 import pytest
 
 from deconvnet.backend import to_device, to_host
 from deconvnet.errors import DeconvnetError
-from deconvnet.layers import features
 from deconvnet.layers.features import Features
+from deconvnet.layers.quotient import quotient
 from deconvnet.testing import gradcheck
 
 
@@ -17,15 +17,27 @@ def test_gradients_of_the_layer(rng, device, channels, hidden):
     gradcheck(layer, to_device(rng.standard_normal((2, channels, 9, 8)), device), rng=rng)
 
 
+def _by_layers(layer, x, dy):
+    """The same computation as one layer after the other, images first: feature images, gradient of x and of weights."""
+    convolved, conv_cache = layer.conv.forward(x, train=True)
+    active, caches = np.tanh(convolved), []
+    for mix in layer.hidden:
+        mixed, cache = mix.forward(active, train=True)
+        caches.append((active, cache))
+        active = np.tanh(mixed)
+    y, cache = layer.out.forward(active, train=True)
+    dx = layer.out.backward(dy, cache) * (1 - active**2)
+    for mix, (before, cache) in zip(layer.hidden[::-1], caches[::-1]):
+        dx = mix.backward(dx, cache) * (1 - before**2)
+    return y, layer.conv.backward(dx, conv_cache)
+
+
 @pytest.mark.parametrize("size", [4, 11])
-def test_tiles_give_what_the_chain_of_layers_gives(rng, monkeypatch, size):
+def test_features_are_what_one_layer_after_the_other_gives(rng, size):
     layer = Features(2, 5, size, 1, 3, rng, dtype=np.float64)
     x, dy = rng.standard_normal((2, 2, 50, 41)), rng.standard_normal((2, 3, 51 - size, 42 - size))
-    monkeypatch.setattr(features.Features, "_fits_tiles", lambda self, x: False)
-    expected, cache = layer.forward(x, train=True)
-    dexpected = layer.backward(dy, cache)
+    expected, dexpected = _by_layers(layer, x, dy)
     grads = {name: p.grad.copy() for name, p in layer.parameters().items()}
-    monkeypatch.undo()
     layer.zero_grad()
     found, cache = layer.forward(x, train=True)
     assert np.allclose(found, expected, atol=1e-12)
@@ -38,7 +50,7 @@ def test_tiles_give_what_the_chain_of_layers_gives(rng, monkeypatch, size):
 @pytest.mark.parametrize(
     ("filters", "size", "images"),
     [(32, 6, 4), (5, 17, 16), (33, 3, 2), (4, 3, 17), (3, 67, 1)],
-    ids=["all lanes used", "many images", "too many filters", "too many images", "filters for the CPU only"],
+    ids=["all lanes used", "many images", "too many filters", "too many images", "large filters"],
 )
 def test_inference_gives_what_training_computes(rng, device, filters, size, images):
     layer = Features(1, filters, size, 1, images, rng, dtype=np.float64).to(device)
@@ -65,3 +77,14 @@ def test_filters_start_without_a_mean(rng):
 def test_an_image_smaller_than_the_filters_is_refused(rng):
     with pytest.raises(DeconvnetError, match="larger image"):
         Features(1, 4, 9, 1, 4, rng).forward(np.zeros((1, 1, 20, 8), np.float32))
+
+
+def test_the_psf_without_training_is_the_quotient_of_the_maps(rng, device):
+    layer = Features(1, 5, 3, 1, 4, rng, dtype=np.float64).to(device)
+    x = to_device(rng.standard_normal((2, 1, 20, 24)), device)
+    window = tuple(to_device(rng.random(n), device) for n in (18, 22))
+    maps = layer.forward(x)[0] * (window[0][:, None] * window[1])
+    expected, _ = quotient(maps[:, :2], maps[:, 2:], 0.3)
+    place = np.arange(-2, 3)
+    found = to_host(layer.psf(x, window, [18, 22], 0.3, 5))
+    assert np.allclose(found[:, place[:, None], place], to_host(expected)[:, place[:, None], place], atol=1e-12)

@@ -6,6 +6,7 @@ import pytest
 from deconvnet.backend import array_module, to_device, to_host
 from deconvnet.layers.base import Layer
 from deconvnet.layers.gradient_targets import GradientTargets
+from deconvnet.layers.quotient import quotient
 from deconvnet.testing import gradcheck
 
 
@@ -37,3 +38,14 @@ def test_gradients_of_filters_and_latent_image(rng, device):
     layer = GradientTargets(2, 3, 3, 1, rng, dtype=np.float64).to(device)
     blurry, latent = (to_device(a, device) for a in rng.standard_normal((2, 2, 9, 8)))
     gradcheck(_OfLatent(layer, blurry), latent, rng=rng)
+
+
+def test_the_psf_without_training_is_the_quotient_of_the_maps(rng, device):
+    layer = GradientTargets(1, 3, 5, 1, rng, dtype=np.float64).to(device)
+    x = to_device(rng.standard_normal((2, 1, 20, 24)), device)
+    window = tuple(to_device(rng.random(n), device) for n in (16, 20))
+    maps = layer.forward(x)[0] * (window[0][:, None] * window[1])
+    expected, _ = quotient(maps[:, :2], maps[:, 2:], 0.3)
+    found = to_host(layer.psf(x, window, [16, 20], 0.3, 5))
+    place = np.arange(-2, 3)
+    np.testing.assert_allclose(found[:, place[:, None], place], to_host(expected)[:, place[:, None], place], atol=1e-12)

@@ -42,5 +42,5 @@ def test_a_spectrum_made_before_gives_the_same(rng):
     assert cache is None
     assert found.dtype == np.float32
     assert np.array_equal(found, layer.forward(y, psf, spectrum=layer.spectrum(y))[0])
-    plain = layer.forward(y, psf, spectrum=blurry_spectrum(y, 8))[0]
+    plain = layer.forward(y, psf, spectrum=blurry_spectrum(y, 8), train=True)[0]
     assert np.allclose(found, plain, atol=1e-5 * abs(plain).max())

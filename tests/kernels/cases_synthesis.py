@@ -1,11 +1,14 @@
-"""Records of the kernels that make training bursts: PSFs of camera paths, blurred and noisy frames, JPEG."""
+"""Cases of the kernels that make training bursts: PSFs of camera paths, blurred and noisy frames, JPEG."""
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from deconvnet.kernels.synthesis import burst_synthesis, jpeg, psf_sampling
+from deconvnet.kernels.synthesis.burst_synthesis import synthesised_frames
 from deconvnet.kernels.synthesis.counter_random import draw_keys
-from tests.kernels.record import Record
+from deconvnet.kernels.synthesis.dead_leaves import FIELDS, paint_leaves
+from deconvnet.kernels.synthesis.jpeg import jpeg_degradation
+from deconvnet.kernels.synthesis.psf_sampling import gp_psfs, recorded_psfs
+from tests.kernels.case import Case
 
 
 def _gp(rng, real, size):
@@ -34,7 +37,7 @@ def _images(rng, real, size):
 
 
 def _burst(**ranges):
-    """Arguments of the bodies of `burst_synthesis`; sizes are bursts, frames, side of the crop, side of the PSF."""
+    """Arguments of `synthesised_frames`; sizes are bursts, frames, side of the crop, side of the PSF."""
 
     def arguments(rng, real, size):
         bursts, frames, side, taps = size
@@ -67,63 +70,32 @@ _OFF = {"gain": (1, 1), "angle": (0, 0), "read": (0, 0), "shot": (0, 0), "grain"
 _BURSTS = ((1, 1, 9, 1), (2, 3, 44, 7), (1, 2, 70, 30))  # the last has more taps than a block has threads
 
 
-def _production(sharp, psfs, keys, gain, angle, read, shot, grain, clip, srgb, quality, offset):
-    options = {"gain": gain, "angle": angle, "read": read, "shot": shot, "grain": grain, "clip": clip, "srgb": srgb}
-    return burst_synthesis.burst_synthesis(sharp, psfs, keys, **options, quality=quality, offset=offset)
+def _leaves(rng, real, size):
+    count, _ = size
+    places, axes = rng.uniform(0, 64, (count, 2)), rng.uniform(2, 12, (count, 2))
+    shapes = rng.choice([0, 1, 3, 4, 5, 6], count)
+    leaves = np.column_stack([places, axes, rng.uniform(0, 6, count), shapes, rng.uniform(0, 1, (count, 7))])
+    assert leaves.shape[1] == len(FIELDS)
+    return [leaves, 64]
 
 
-def _burst_record(name, tolerance=None, outliers=0.0, **ranges):
-    return Record(
-        f"burst_synthesis, {name}",
-        burst_synthesis.burst_synthesis_reference,
-        burst_synthesis.burst_synthesis_numba,
-        _production,
-        _burst(**ranges),
-        cuda=burst_synthesis.burst_synthesis_cuda,
-        sizes=_BURSTS,
-        tolerance=tolerance,
-        outliers=outliers,
-    )
+def _burst_case(variant, tolerance=None, outliers=0.0, **ranges):
+    return Case(synthesised_frames, _burst(**ranges), _BURSTS, variant, tolerance=tolerance, outliers=outliers)
 
 
 _PSFS = ((1, 1, 2), (4, 12, 150), (7, 25, 600))
 _FLOAT_PSFS = {"sizes": _PSFS, "result": "float32", "tolerance": 2e-5}  # in float32 whatever the arguments are
 
-RECORDS = [
-    Record(
-        "gp_psfs",
-        psf_sampling.gp_psfs_reference,
-        psf_sampling.gp_psfs_numba,
-        psf_sampling.gp_psfs,
-        _gp,
-        cuda=psf_sampling.gp_psfs_cuda,
-        **_FLOAT_PSFS,
-    ),
-    Record(
-        "recorded_psfs",
-        psf_sampling.recorded_psfs_reference,
-        psf_sampling.recorded_psfs_numba,
-        psf_sampling.recorded_psfs,
-        _recorded,
-        cuda=psf_sampling.recorded_psfs_cuda,
-        **_FLOAT_PSFS,
-    ),
-    Record(
-        "jpeg_degradation",
-        jpeg.jpeg_degradation_reference,
-        jpeg.jpeg_degradation_numba,
-        jpeg.jpeg_degradation,
-        _images,
-        cuda=jpeg.jpeg_degradation_cuda,
-        sizes=((1, 8, 8), (3, 9, 21), (5, 45, 53)),
-        outliers=0.03,  # ties are rounded either way
-    ),
-    _burst_record("blur"),
-    _burst_record("rotation and gain", angle=(-0.01, 0.01), gain=(0.8, 1.2)),
+CASES = [
+    Case(gp_psfs, _gp, **_FLOAT_PSFS),
+    Case(recorded_psfs, _recorded, **_FLOAT_PSFS),
+    Case(paint_leaves, _leaves, ((1, 64), (60, 64)), result="float64", tolerance=1e-9),
+    # Ties are rounded either way.
+    Case(jpeg_degradation, _images, ((1, 8, 8), (3, 9, 21), (5, 45, 53)), outliers=0.03),
+    _burst_case("blur"),
+    _burst_case("rotation and gain", angle=(-0.01, 0.01), gain=(0.8, 1.2)),
     # Noise is made in float32, and the CPU's sRGB curve is a polynomial.
-    _burst_record("noise", tolerance=2e-6, read=(1e-4, 1e-3), shot=(1e-4, 1e-2), grain=(0.1, 0.5)),
-    _burst_record("clipped, sRGB", tolerance=3e-6, read=(1e-4, 1e-3), clip=True, srgb=True),
-    _burst_record(
-        "JPEG", 1e-5, 0.02, angle=(-0.01, 0.01), shot=(1e-4, 1e-3), clip=True, srgb=True, quality=(40.0, 95.0)
-    ),
+    _burst_case("noise", tolerance=2e-6, read=(1e-4, 1e-3), shot=(1e-4, 1e-2), grain=(0.1, 0.5)),
+    _burst_case("clipped, sRGB", tolerance=3e-6, read=(1e-4, 1e-3), clip=True, srgb=True),
+    _burst_case("JPEG", 1e-5, 0.02, angle=(-0.01, 0.01), shot=(1e-4, 1e-3), clip=True, srgb=True, quality=(40.0, 95.0)),
 ]

@@ -1,18 +1,16 @@
-"""Records of the kernels that restore bursts: transforms of patches, the quotient of patches, filters, assembly."""
+"""Cases of the kernels that restore bursts: transforms of patches, the quotient of patches, filters, assembly."""
 
 import numpy as np
 
-from deconvnet.kernels.burst import (
-    band_transform,
-    coefficient_net,
-    overlap_add,
-    patch_filter,
-    patch_quotient,
-    patch_spectra,
-    window_spectra,
-)
+from deconvnet.kernels.burst.band_transform import band_transform
+from deconvnet.kernels.burst.coefficient_net import coefficient_net
+from deconvnet.kernels.burst.overlap_add import overlap_add
+from deconvnet.kernels.burst.patch_filter import patch_filter
+from deconvnet.kernels.burst.patch_quotient import patch_quotient
+from deconvnet.kernels.burst.patch_spectra import patch_spectra
+from deconvnet.kernels.burst.window_spectra import window_spectra
 from deconvnet.ops.window import tukey
-from tests.kernels.record import Record
+from tests.kernels.case import Case
 
 # Bursts, frames, side: one patch, less than one group of sixteen lanes, and more than one.
 PATCHES = ((1, 1, 5), (2, 3, 17), (1, 5, 65), (7, 3, 33))
@@ -82,22 +80,15 @@ def _row(rng, real, size):
     return [picture, rng.random((count, side, side)).astype(real), rng.random((side, side)).astype(real), 2, 3, step]
 
 
-def _record(module, name, arguments, sizes, variant="", **options):
-    bodies = (getattr(module, name + suffix) for suffix in ("_reference", "_numba", ""))
-    return Record(name + variant, *bodies, arguments, sizes=sizes, cuda=getattr(module, name + "_cuda"), **options)
-
-
-RECORDS = [
-    _record(patch_spectra, "patch_spectra", _faded(_patches), PATCHES),
-    _record(patch_spectra, "patch_spectra", _faded(_overlapping), PATCHES, ", overlapping"),
-    _record(window_spectra, "window_spectra", _windows, (*PATCHES, (1, 2, 129))),
-    _record(patch_quotient, "patch_quotient", _quotient(_patches), PATCHES),
-    _record(patch_quotient, "patch_quotient", _quotient(_overlapping), PATCHES, ", overlapping"),
-    _record(patch_filter, "patch_filter", _filters, PATCHES),
-    _record(band_transform, "band_transform", _bands, ((1, 1, 65), (3, 7, 65))),
-    _record(
-        coefficient_net, "coefficient_net", _coefficients(True), ((1, 2, 1), (2, 14, 705), (17, 3, 33)), ", residual"
-    ),
-    _record(coefficient_net, "coefficient_net", _coefficients(False), ((1, 2, 1), (2, 14, 705), (17, 3, 33))),
-    _record(overlap_add, "overlap_add", _row, ((1, 3, 1), (9, 33, 5), (4, 9, 16)), in_place=(0,)),
+CASES = [
+    Case(patch_spectra, _faded(_patches), PATCHES),
+    Case(patch_spectra, _faded(_overlapping), PATCHES, "overlapping"),
+    Case(window_spectra, _windows, (*PATCHES, (1, 2, 129))),
+    Case(patch_quotient, _quotient(_patches), PATCHES),
+    Case(patch_quotient, _quotient(_overlapping), PATCHES, "overlapping"),
+    Case(patch_filter, _filters, PATCHES),
+    Case(band_transform, _bands, ((1, 1, 65), (3, 7, 65))),
+    Case(coefficient_net, _coefficients(True), ((1, 2, 1), (2, 14, 705), (17, 3, 33)), "residual"),
+    Case(coefficient_net, _coefficients(False), ((1, 2, 1), (2, 14, 705), (17, 3, 33))),
+    Case(overlap_add, _row, ((1, 3, 1), (9, 33, 5), (4, 9, 16)), in_place=(0,)),
 ]

@@ -1,9 +1,9 @@
-"""Record of the cutting of training crops."""
+"""Case of the cutting of training crops."""
 
 import numpy as np
 
-from deconvnet.kernels.synthesis import crops
-from tests.kernels.record import Record
+from deconvnet.kernels.synthesis.crops import copy_crop, cut_crops, gradient_shares
+from tests.kernels.case import Case
 
 PHOTOGRAPHS = ((40, 33), (25, 60))
 
@@ -25,14 +25,26 @@ def _places(rng, real, size):
     return [levels, start, width.astype(np.int64), side, 13, least, transform, rng.random(256).astype(real)]
 
 
-RECORDS = [
-    Record(
-        "cut_crops",
-        crops.cut_crops_reference,
-        None,
-        crops.cut_crops,
-        _places,
-        cuda=crops.cut_crops_cuda,
-        sizes=((1, 1, 2), (9, 4, 17), (3, 1, 25)),
-    ),
+def _photo(rng, real, size):
+    height, width, side = size
+    photo = rng.integers(0, 256, (height, width), dtype=np.uint8)
+    return [photo, height - side, (width - side) // 2, side]
+
+
+def _shares(rng, real, size):
+    return [*_photo(rng, real, size), 60]
+
+
+def _copy(transform):
+    def arguments(rng, real, size):
+        photo, y, x, side = _photo(rng, real, size)
+        return [photo, y, x, transform, rng.random(256).astype(real), np.zeros((side, side), real)]
+
+    return arguments
+
+
+CASES = [
+    Case(cut_crops, _places, ((1, 1, 2), (9, 4, 17), (3, 1, 25))),
+    Case(gradient_shares, _shares, ((2, 2, 2), (40, 50, 21)), result="float64"),
+    *(Case(copy_crop, _copy(t), ((1, 1, 1), (40, 50, 21)), f"transform {t}", in_place=(5,)) for t in range(8)),
 ]

@@ -1,0 +1,161 @@
+"""`compiled`: numba's `njit` for this package: without the interpreter's lock, kept on disk, never stale.
+
+Numba keeps compiled functions on disk and looks only at the file of each function to see whether it changed, but these
+functions are compiled into one another: an edited primitive would go on running in its old form. Here what names the
+folder on disk is a digest of the file and of all files of the kernels that it imports from, directly or not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+
+try:
+    # Not numba's public interface: where it has changed, functions are compiled anew in every process.
+    from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+except ImportError:
+    _CacheLocator = CompileResultCacheImpl = FunctionCache = None
+
+__all__ = ["cache_folder", "compiled", "digest", "imported"]
+
+_IMPORT = re.compile(r"^[ \t]*(?:from|import) deconvnet\.(kernels[\w.]*)(?: import (\([^)]*\)|[^\n]*))?", re.MULTILINE)
+
+SOURCES = Path(__file__).resolve().parent
+#: Days after which compiled functions of other versions of the sources are deleted, if nobody used them.
+KEPT_DAYS = 30
+
+
+@functools.cache
+def imported(path: Path) -> tuple[Path, ...]:
+    """The files of this folder that one of them imports from."""
+    found = []
+    for module, names in _IMPORT.findall(path.read_text(encoding="utf-8")):
+        for name in [module, *(f"{module}.{name}" for name in re.findall(r"\w+", names))]:
+            file = SOURCES.joinpath(*name.split(".")[1:]).with_suffix(".py")
+            if file.exists():
+                found.append(file)
+    return tuple(found)
+
+
+@functools.cache
+def _content(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()
+
+
+@functools.cache
+def digest(path: Path) -> str:
+    """Digest of a source of the kernels and of all others that it imports from, directly or through others."""
+    reached, waiting = set(), [path]
+    while waiting:
+        file = waiting.pop()
+        if file not in reached:
+            reached.add(file)
+            waiting += imported(file)
+    found = hashlib.sha256()
+    for file in sorted(reached):
+        found.update(file.relative_to(SOURCES).as_posix().encode() + b"\0" + _content(file))
+    return found.hexdigest()[:16]
+
+
+def _base() -> Path:
+    """The user's folder for caches; ``NUMBA_CACHE_DIR`` where it is set."""
+    if numba.config.CACHE_DIR:
+        return Path(numba.config.CACHE_DIR)
+    if sys.platform == "win32" and "LOCALAPPDATA" in os.environ:
+        return Path(os.environ["LOCALAPPDATA"])
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+@functools.cache
+def cache_folder() -> Path | None:
+    """Folder in which compiled functions are kept; None, after a warning, if there is none that is writable."""
+    if FunctionCache is None:
+        warnings.warn(f"kernels are compiled anew every time: numba {numba.__version__} is not known", stacklevel=2)
+        return None
+    try:
+        folder = _base() / "deconvnet" / "kernels"
+        folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except (OSError, RuntimeError) as error:  # RuntimeError: nobody knows the home
+        warnings.warn(
+            f"kernels are compiled anew every time, no folder for them is writable ({error}): set NUMBA_CACHE_DIR",
+            stacklevel=2,
+        )
+        return None
+    return folder
+
+
+@functools.cache
+def _folder_of(path: Path) -> Path:
+    """Where the functions of a source are kept; folders that nobody used for long are deleted with the first one."""
+    folder = cache_folder() / f"{path.stem}-{digest(path)}"
+    if not folder.exists():
+        for other in folder.parent.glob("*-*"):
+            with contextlib.suppress(OSError):
+                if time.time() - other.stat().st_mtime > KEPT_DAYS * 86400:
+                    shutil.rmtree(other)
+        folder.mkdir(exist_ok=True)
+    with contextlib.suppress(OSError):
+        os.utime(folder)
+    return folder
+
+
+if FunctionCache is not None:
+
+    class _Locator(_CacheLocator):
+        """Says where a function is kept: for numba."""
+
+        def __init__(self, function: Callable, file: str) -> None:
+            self.source, self.line = Path(file).resolve(), function.__code__.co_firstlineno
+
+        def get_cache_path(self) -> str:
+            return str(_folder_of(self.source))
+
+        def get_source_stamp(self) -> str:
+            return digest(self.source)
+
+        def get_disambiguator(self) -> str:
+            return str(self.line)
+
+        @classmethod
+        def from_function(cls, function: Callable, file: str) -> _Locator:
+            return cls(function, file)
+
+    class _CacheImpl(CompileResultCacheImpl):
+        _locator_classes = [_Locator]  # noqa: RUF012  numba's way
+
+    class _Cache(FunctionCache):
+        _impl_class = _CacheImpl
+
+
+def compiled(function: Callable | None = None, **options: Any) -> Any:
+    """Decorator: `numba.njit` that lets other threads run meanwhile and keeps what it compiles.
+
+    Parameters
+    ----------
+    function : callable
+    **options
+        For `numba.njit`: ``fastmath``, ``inline``, ``forceinline``. There are no parallel loops: chunks of work go to
+        the pool of `deconvnet.parallel`, one level of threads in all.
+    """
+    if function is None:
+        return functools.partial(compiled, **options)
+    dispatcher = numba.njit(nogil=True, **options)(function)
+    if cache_folder() is not None:
+        dispatcher._cache = _Cache(function)
+    return dispatcher
