@@ -22,6 +22,7 @@ from bench.timing.burst import burst_table
 from bench.timing.end_to_end import end_to_end_table
 from bench.timing.growth import growth_tables
 from bench.timing.kernels import kernel_table
+from bench.timing.loads import busy_table, threads_table
 from bench.timing.machine import ceilings, describe
 from bench.timing.measure import Device
 from bench.timing.photo import photo_table
@@ -33,7 +34,7 @@ from deconvnet.backend import gpu_available
 from deconvnet.errors import DeconvnetError, exit_status
 
 PROGRAM = "bench/runtime.py"
-TABLES = ("end_to_end", "photo", "burst", "training", "kernels", "growth", "startup")
+TABLES = ("end_to_end", "photo", "burst", "training", "kernels", "busy", "threads", "growth", "startup")
 
 
 def _parser():
@@ -88,6 +89,10 @@ def _measured(name, device, peer, ceiling, options):
         return [training_table(device, peer, quick=options.quick)]
     if name == "kernels":
         return [kernel_table(device, peer, quick=options.quick)]
+    if name == "busy":
+        return [busy_table(device, peer, quick=options.quick)] if device.name == "cpu" else []
+    if name == "threads":
+        return [threads_table(device, quick=options.quick)] if device.name == "cpu" else []
     if name == "growth":
         return growth_tables(device, quick=options.quick)
     return [startup_table(quick=options.quick)] if device.name == "cpu" else []
