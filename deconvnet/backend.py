@@ -7,13 +7,8 @@ Fourier transforms below. Half spectra have the shape ``(..., H, W//2 + 1)``.
 from __future__ import annotations
 
 import functools
-import os
 from types import ModuleType
 from typing import Any, TypeAlias
-
-# Threads that wait for the next loop must sleep: spinning, they take the cores from the linear algebra in between,
-# which has threads of its own (a training step took 77 ms instead of 24). Read when numba starts its threads.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 import scipy.fft

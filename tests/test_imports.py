@@ -107,6 +107,17 @@ def test_importing_the_package_loads_nothing_heavy():
     assert found.stdout.strip() == "[]"
 
 
+def test_importing_changes_no_environment_variable():
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sorted(ROOT.glob("deconvnet/**/*.py"))
+    ]
+    modules = [name.removesuffix(".__init__") for name in modules if not name.endswith("__main__")]
+    code = f"import importlib, os; before = dict(os.environ)\nfor m in {modules}: importlib.import_module(m)"
+    code += "\nprint({k: v for k, v in os.environ.items() if before.get(k) != v}, set(before) - set(os.environ))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert found.stdout.strip() == "{} set()"
+
+
 def test_no_autodiff_framework_outside_bench():
     for path in [*PACKAGE, *(ROOT / "train").rglob("*.py")]:
         assert not any(name.split(".")[0] in ("torch", "jax", "tensorflow") for name in _imports(path)), path
