@@ -10,10 +10,13 @@ import argparse
 import dataclasses
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deconvnet.backend import array_module, to_device, to_host
+from deconvnet.backend import Array, array_module, to_device, to_host
 from deconvnet.errors import DeconvnetError
 from deconvnet.files import save_figure
 from deconvnet.layers.fba import fba
@@ -24,6 +27,9 @@ from train.command import add_run_options, natural, noise_level, odd, positive, 
 from train.loop import say
 from train.recipes import BURST, with_recipe
 
+if TYPE_CHECKING:
+    from deconvnet.blur.synthesis import Bursts, BurstSynthesizer
+
 PROGRAM = "train.burst"
 OUT = "runs/burst"
 FBA_POWERS = (3, 5, 7, 11, 15, 20, 30, 50)
@@ -32,7 +38,7 @@ ROWS = 32 * 14  # frames in a batch of the default size: other frame counts keep
 VALIDATION_SEED = 20161  # fixed, so that runs with other seeds are measured on the same bursts
 
 
-def central(patches, side):
+def central(patches: Array, side: int) -> Array:
     """The central ``side`` × ``side`` pixels."""
     top = (patches.shape[-2] - side) // 2
     left = (patches.shape[-1] - side) // 2
@@ -50,14 +56,14 @@ class ValidationSet:
         Tells the sides of patch and predicted centre.
     """
 
-    def __init__(self, synthesizer, count, frames, network):
+    def __init__(self, synthesizer: BurstSynthesizer, count: int, frames: int, network: Any) -> None:
         rng = np.random.default_rng(VALIDATION_SEED)
         parts = [synthesizer.batch(rng, min(16, count - i), frames) for i in range(0, count, 16)]
         self.frames = np.concatenate([p.frames for p in parts])
         self.truth = central(np.concatenate([p.sharp for p in parts]), network.centre)
         self.side, self.centre = network.patch, network.centre
 
-    def references(self):
+    def references(self) -> tuple[dict[str, float], int]:
         """PSNR of the typical frame, the best frame, the mean, and FBA at p = 11 and at its best p."""
         patches = central(self.frames, self.side)
         each = np.stack(
@@ -68,20 +74,20 @@ class ValidationSet:
             "best frame": float(each.max(axis=0).mean()),
             "mean": float(psnr(central(patches.mean(axis=1), self.centre), self.truth, batch=True).mean()),
         }
-        by_power = {}
+        by_power: dict[int, float] = {}
         for power in FBA_POWERS:
             fused = np.concatenate([self.fuse(patches[i : i + 16], power) for i in range(0, len(patches), 16)])
             by_power[power] = float(psnr(central(fused, self.centre), self.truth, batch=True).mean())
-        best = max(by_power, key=by_power.get)
+        best = max(by_power, key=by_power.__getitem__)
         scores["FBA p=11"] = by_power[11]
         scores["FBA best p"] = by_power[best]
         return scores, best
 
-    def fuse(self, patches, power):
+    def fuse(self, patches: Array, power: float) -> Array:
         """Patchwise Fourier burst accumulation with magnitudes smoothed as published (σ = side/50)."""
         return fba(patches, power, sigma=self.side / 50)[0]
 
-    def score(self, network, device):
+    def score(self, network: Any, device: str) -> float:
         """PSNR of the network."""
         found = []
         for i in range(0, len(self.truth), 16):
@@ -96,7 +102,14 @@ class BurstTask:
 
     unit = " dB"
 
-    def __init__(self, network, settings, training, validation, device):
+    def __init__(
+        self,
+        network: Any,
+        settings: dict[str, Any],
+        training: dict[str, BurstSynthesizer],
+        validation: dict[str, tuple[BurstSynthesizer, int, int]],
+        device: str,
+    ) -> None:
         self.network, self.settings, self.device = network, settings, device
         self.training = training  # {"plain": synthesizer, "camera": synthesizer}: those that are used
         self.validation = {name: ValidationSet(*args, network) for name, args in validation.items()}
@@ -105,7 +118,7 @@ class BurstTask:
         self.best_power = {name: power for name, (_, power) in found.items()}
         self.loss = LOSSES[settings["loss"]]
 
-    def _draw(self, rng):
+    def _draw(self, rng: np.random.Generator) -> Bursts:
         fewest, most = self.settings["frames"]
         # Half of the batches have all frames, the others any number: the network must take both.
         frames = most if fewest == most or rng.random() < 0.5 else int(rng.integers(fewest, most + 1))
@@ -114,15 +127,15 @@ class BurstTask:
         name = names[int(rng.integers(len(names)))]
         return self.training[name].batch(rng, batch, frames, device=self.device)
 
-    def fit(self, rng):
+    def fit(self, rng: np.random.Generator) -> None:
         """Set the network's fixed normalisation from a sample of training bursts."""
         frames = np.concatenate([s.batch(rng, 64, self.settings["frames"][1]).frames for s in self.training.values()])
         self.network.fit(np.ascontiguousarray(central(frames, self.network.surround)))
 
-    def trainable(self, step):
+    def trainable(self, step: int) -> set[str] | None:
         return None
 
-    def accumulate(self, rng, step, running):
+    def accumulate(self, rng: np.random.Generator, step: int, running: float | None) -> tuple[float, float]:
         begun = time.perf_counter()
         bursts = self._draw(rng)
         xp = array_module(bursts.frames)
@@ -140,13 +153,13 @@ class BurstTask:
             self.network.backward(dprediction, cache)
         return float(loss), synthesis
 
-    def validate(self):
+    def validate(self) -> dict[str, float]:
         return {name: data.score(self.network, self.device) for name, data in self.validation.items()}
 
-    def reference_scores(self):
+    def reference_scores(self) -> dict[str, dict[str, float]]:
         return self.references
 
-    def summary(self):
+    def summary(self) -> dict[str, Any]:
         scores = {}
         for name, data in self.validation.items():
             references = self.references[name]
@@ -161,12 +174,12 @@ class BurstTask:
             }
         return {"network": self.network.name, "psnr": scores}
 
-    def picture(self, path):
+    def picture(self, path: Path) -> None:
         name = next(iter(self.validation))
         draw_examples(path, self.network, self.validation[name], self.best_power[name], self.device)
 
 
-def draw_examples(path, network, data, power, device, rows=6):
+def draw_examples(path: Path, network: Any, data: ValidationSet, power: float, device: str, rows: int = 6) -> None:
     """Rows of a validation picture: three frames, best frame, FBA, network, truth; PSNR above each."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -195,7 +208,7 @@ def draw_examples(path, network, data, power, device, rows=6):
     save_figure(path, figure, dpi=130)
 
 
-def _frame_range(text):
+def _frame_range(text: str) -> list[int]:
     """``"14"`` or ``"2-14"`` as (fewest, most)."""
     try:
         parts = [int(p) for p in text.split("-")]
@@ -207,7 +220,7 @@ def _frame_range(text):
     return [fewest, most]
 
 
-DEFAULTS = {
+DEFAULTS: dict[str, Any] = {
     "recipe": "default",
     "images": None,
     "shake": None,
@@ -232,7 +245,7 @@ DEFAULTS = {
 }
 
 
-def _parser():
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m train.burst",
         description="Train a burst deblurring network on photographs, blurred as training goes.",
@@ -272,7 +285,7 @@ def _parser():
     return parser
 
 
-def _fresh_settings(said):
+def _fresh_settings(said: dict[str, Any]) -> dict[str, Any]:
     """Settings of a new run: the defaults and what was said."""
     settings = with_recipe(DEFAULTS, BURST, said)
     if settings["network"] == "quotient" and "fusion" in said:
@@ -284,7 +297,7 @@ def _fresh_settings(said):
     return settings
 
 
-def make_task(settings, device, *, quiet=False):
+def make_task(settings: dict[str, Any], device: str, *, quiet: bool = False) -> BurstTask:
     """The task of a run: photographs, synthesizers, validation sets and a fresh network."""
     from deconvnet.blur.psf import load_shake
     from deconvnet.blur.synthesis import BurstSettings, BurstSynthesizer
@@ -318,7 +331,9 @@ def make_task(settings, device, *, quiet=False):
         # With 17 and 7 px alone, a network takes every burst that looks like a plain one to be blurred by as much,
         # and overcorrects milder ones by decibels.
         others = tuple(s for s in (2, 3, 5, 11) if s <= settings["psf_size"])
-        learned["plain"] = dataclasses.replace(presets["plain"], supports=2 * presets["plain"].supports + others)
+        learned["plain"] = dataclasses.replace(
+            presets["plain"], supports=2 * (presets["plain"].supports or ()) + others
+        )
     training = {b: BurstSynthesizer(seen, learned[b], shake=shake) for b in blurs}
     frames, count = settings["frames"][1], settings["validation"]
     # Every run is measured on all of them, whatever it learns from.
@@ -336,13 +351,13 @@ def make_task(settings, device, *, quiet=False):
     return task
 
 
-def _report(summary):
+def _report(summary: dict[str, Any]) -> Iterator[str]:
     """Lines that tell how the network did."""
     for name, scores in summary["psnr"].items():
         yield f"{name} validation bursts, PSNR in dB: " + ", ".join(f"{k} {v}" for k, v in scores.items())
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     """Entry of ``python -m train.burst``; returns the exit status."""
     said = vars(_parser().parse_args(arguments))
     return run(PROGRAM, said, out=OUT, fresh_settings=_fresh_settings, make_task=make_task, report=_report)

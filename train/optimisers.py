@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-from deconvnet.backend import array_module
+from deconvnet.backend import Array, array_module
 from deconvnet.kernels.training.optimiser_steps import adam_step, momentum_step
+from deconvnet.layers.base import Parameter
 
 __all__ = ["SGD", "Adadelta", "Adam", "MovingAverage", "Optimiser", "gradient_norm", "make_schedule"]
 
 
-def gradient_norm(parameters):
+def gradient_norm(parameters: Mapping[str, Parameter]) -> float:
     """Euclidean norm of all gradients together, as a float."""
     total = 0.0
     for p in parameters.values():
@@ -29,7 +31,7 @@ class Optimiser:
 
     moments: tuple[str, ...] = ()
 
-    def __init__(self, parameters, *, clip=None):
+    def __init__(self, parameters: Mapping[str, Parameter], *, clip: float | None = None) -> None:
         self.parameters = parameters
         self.clip = clip
         self._moments = {
@@ -38,16 +40,16 @@ class Optimiser:
             for moment in self.moments
         }
 
-    def state(self):
+    def state(self) -> dict[str, Array]:
         """Moments by name, for a checkpoint."""
         return dict(self._moments)
 
-    def load_state(self, arrays):
+    def load_state(self, arrays: Mapping[str, Array]) -> None:
         """Take over moments from a checkpoint."""
         for name, moment in self._moments.items():
             moment[...] = array_module(moment).asarray(arrays[name])
 
-    def step(self, rate, count, norm, *, only=None):
+    def step(self, rate: float, count: int, norm: float, *, only: Collection[str] | None = None) -> None:
         """Update the parameters.
 
         Parameters
@@ -66,17 +68,29 @@ class Optimiser:
             if only is None or name in only:
                 self._update(name, p, scale, rate, count)
 
+    def _update(self, name: str, p: Parameter, scale: float, rate: float, count: int) -> None:
+        """One parameter's update, with its gradient multiplied by ``scale``."""
+        raise NotImplementedError
+
 
 class Adam(Optimiser):
     """Adam (Kingma & Ba 2015), with gradient clipping by the global norm."""
 
     moments = ("first", "second")
 
-    def __init__(self, parameters, *, clip=None, beta1=0.9, beta2=0.999, epsilon=1e-8):
+    def __init__(
+        self,
+        parameters: Mapping[str, Parameter],
+        *,
+        clip: float | None = None,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+    ) -> None:
         super().__init__(parameters, clip=clip)
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
 
-    def _update(self, name, p, scale, rate, count):
+    def _update(self, name: str, p: Parameter, scale: float, rate: float, count: int) -> None:
         adam_step(
             p.value,
             p.grad,
@@ -97,11 +111,13 @@ class SGD(Optimiser):
 
     moments = ("velocity",)
 
-    def __init__(self, parameters, *, clip=None, momentum=0.9):
+    def __init__(
+        self, parameters: Mapping[str, Parameter], *, clip: float | None = None, momentum: float = 0.9
+    ) -> None:
         super().__init__(parameters, clip=clip)
         self.momentum = momentum
 
-    def _update(self, name, p, scale, rate, count):
+    def _update(self, name: str, p: Parameter, scale: float, rate: float, count: int) -> None:
         momentum_step(p.value, p.grad, self._moments[f"{name}/velocity"], scale, rate, self.momentum)
 
 
@@ -117,11 +133,18 @@ class Adadelta(Optimiser):
 
     moments = ("gradients", "updates")
 
-    def __init__(self, parameters, *, clip=None, decay=0.95, epsilon=1e-6):
+    def __init__(
+        self,
+        parameters: Mapping[str, Parameter],
+        *,
+        clip: float | None = None,
+        decay: float = 0.95,
+        epsilon: float = 1e-6,
+    ) -> None:
         super().__init__(parameters, clip=clip)
         self.decay, self.epsilon = decay, epsilon
 
-    def _update(self, name, p, scale, rate, count):
+    def _update(self, name: str, p: Parameter, scale: float, rate: float, count: int) -> None:
         gradients, updates = self._moments[f"{name}/gradients"], self._moments[f"{name}/updates"]
         g = p.grad * p.value.dtype.type(scale)
         gradients *= self.decay
@@ -132,7 +155,7 @@ class Adadelta(Optimiser):
         p.value -= rate * delta
 
 
-def make_schedule(name, rate, steps, *, warmup=100):
+def make_schedule(name: str, rate: float, steps: int, *, warmup: int = 100) -> Callable[[int], float]:
     """Learning rate as a function of the step (from 0).
 
     Parameters
@@ -146,7 +169,7 @@ def make_schedule(name, rate, steps, *, warmup=100):
         Length of the training.
     """
 
-    def schedule(step):
+    def schedule(step: int) -> float:
         rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
         if name == "cosine":
             return rate * rise * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
@@ -167,13 +190,13 @@ class MovingAverage:
         Per update; the first updates average faster, so that the start is forgotten.
     """
 
-    def __init__(self, parameters, *, decay=0.98):
+    def __init__(self, parameters: Mapping[str, Parameter], *, decay: float = 0.98) -> None:
         self.parameters = parameters
         self.decay = decay
         self.updates = 0
         self.average = {name: p.value.copy() for name, p in parameters.items()}
 
-    def update(self):
+    def update(self) -> None:
         """Move the average towards the weights."""
         self.updates += 1
         keep = min(self.decay, self.updates / (self.updates + 9))
@@ -182,13 +205,13 @@ class MovingAverage:
             average *= keep
             average += (1 - keep) * p.value
 
-    def restart(self, names):
+    def restart(self, names: Iterable[str]) -> None:
         """Forget what the average of these parameters was: it is their value now."""
         for name in names:
             self.average[name][...] = self.parameters[name].value
 
     @contextlib.contextmanager
-    def applied(self):
+    def applied(self) -> Iterator[None]:
         """Within the block, the parameters hold the average."""
         weights = {name: p.value for name, p in self.parameters.items()}
         for name, p in self.parameters.items():

@@ -19,7 +19,7 @@ from train.command import positive
 PROGRAM = "train.pack_photographs"
 
 
-def _parser():
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"python -m {PROGRAM}", description="Pack a folder of photographs, as 8-bit luminance, into one file."
     )
@@ -32,7 +32,7 @@ def _parser():
     return parser
 
 
-def _run(options):
+def _run(options: argparse.Namespace) -> None:
     with warnings.catch_warnings():  # counted below
         warnings.simplefilter("ignore")
         photographs = load_photographs(
@@ -44,7 +44,7 @@ def _run(options):
     print(f"{count} of {len(photographs)} photographs in {options.out}, {size:.1f} MB{skipped}")
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     """Entry of ``python -m train.pack_photographs``; returns the exit status."""
     options = _parser().parse_args(arguments)
     return exit_status(PROGRAM, lambda: _run(options))

@@ -9,12 +9,16 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
+import math
 import sys
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deconvnet.backend import to_device, to_host
+from deconvnet.backend import Array, to_device, to_host
 from deconvnet.errors import DeconvnetError
 from deconvnet.files import save_figure
 from deconvnet.layers.image_estimation import blurry_spectrum, estimate_image
@@ -25,12 +29,15 @@ from train.command import add_run_options, natural, noise_level, odd, positive, 
 from train.loop import say
 from train.recipes import PHOTO, with_recipe
 
+if TYPE_CHECKING:
+    from deconvnet.blur.synthesis import BurstSynthesizer
+
 PROGRAM = "train.photo"
 OUT = "runs/photo"
 OUTLIER = 10.0  # examples with an error above this multiple of the running mean are left out (Sec. 3.3)
 RATES = {"adam": 3e-3, "sgd": 1e-2, "adadelta": 0.01}  # the last is the paper's
 #: The error of each PSF, and their mean with its gradient.
-LOSSES = {
+LOSSES: dict[str, tuple[Callable[..., Array], Callable[..., tuple[Array, Array]]]] = {
     "relative": (psf_error, relative_psf_error),
     "squared": (functools.partial(squared_difference, batch=True), squared_psf_error),
 }
@@ -41,7 +48,7 @@ CHUNK = 4  # validation photographs at a time
 BETA = 1e-2  # of the quotient that shows what a PSF is worth
 
 
-def deconvolve(frames, psfs):
+def deconvolve(frames: np.ndarray, psfs: np.ndarray) -> np.ndarray:
     """A quick look at what a PSF is worth: the quotient of image and PSF, with a fixed regulariser."""
     y_hat, grid = blurry_spectrum(frames, 2 * psfs.shape[-1])
     return estimate_image(y_hat, psfs, BETA, grid, frames.shape[-2:])[0]
@@ -56,14 +63,14 @@ class PhotoValidation:
     count : int
     """
 
-    def __init__(self, synthesizer, count):
+    def __init__(self, synthesizer: BurstSynthesizer, count: int) -> None:
         rng = np.random.default_rng(VALIDATION_SEED)
         parts = [synthesizer.batch(rng, min(CHUNK, count - i), 1) for i in range(0, count, CHUNK)]
         self.frames = np.concatenate([p.frames[:, 0] for p in parts])
         self.sharp = np.concatenate([p.sharp for p in parts])
         self.psfs = np.concatenate([p.psfs[:, 0] for p in parts])
 
-    def estimates(self, network, device, chosen=slice(None)):
+    def estimates(self, network: Any, device: str, chosen: Any = slice(None)) -> list[np.ndarray]:
         """PSFs after every stage of the finest scale, a list of arrays (count, k, k) on the CPU."""
         frames = self.frames[chosen]
         parts = [
@@ -71,16 +78,16 @@ class PhotoValidation:
         ]
         return [np.concatenate([to_host(psfs) for psfs in stage]) for stage in zip(*parts)]
 
-    def errors(self, network, device):
+    def errors(self, network: Any, device: str) -> list[float]:
         """Mean relative PSF error after every stage of the finest scale."""
         return [float(psf_error(psfs, self.psfs).mean()) for psfs in self.estimates(network, device)]
 
-    def references(self):
+    def references(self) -> dict[str, float]:
         """Error without a network: the mean of all true PSFs as the estimate."""
         mean = np.broadcast_to(self.psfs.mean(axis=0), self.psfs.shape)
         return {"mean PSF": float(psf_error(mean, self.psfs).mean())}
 
-    def pictures_psnr(self, network, device):
+    def pictures_psnr(self, network: Any, device: str) -> dict[str, float]:
         """PSNR of the blurry photographs, and of those deconvolved with the estimated and with the true PSFs."""
         border = self.psfs.shape[-1]
         scores = {"blurry": psnr(self.frames, self.sharp, border=border, batch=True)}
@@ -110,7 +117,15 @@ class PhotoTask:
 
     unit = ""
 
-    def __init__(self, network, settings, training, validation, device, learned):
+    def __init__(
+        self,
+        network: Any,
+        settings: dict[str, Any],
+        training: BurstSynthesizer,
+        validation: PhotoValidation,
+        device: str,
+        learned: int,
+    ) -> None:
         self.network, self.settings, self.device = network, settings, device
         self.training, self.validation = training, validation
         self.learned = learned
@@ -118,7 +133,7 @@ class PhotoTask:
         self.finest = self.stages - len(network.scales[-1].stages)  # first stage of the finest scale
         self._fix_beta()
 
-    def _plan(self, step):
+    def _plan(self, step: int) -> tuple[int, int]:
         """``(depth, first)``: stages that are run at a step, and the first of those that are trained."""
         lowest = 0 if self.settings["train_coarse"] else self.finest
         new = self.stages - self.learned
@@ -131,7 +146,7 @@ class PhotoTask:
         alone = depth > lowest + 1 and since < self.settings["frozen_steps"]
         return depth, depth - 1 if alone else lowest
 
-    def trainable(self, step):
+    def trainable(self, step: int) -> set[str]:
         depth, first = self._plan(step)
         prefixes = tuple(self.network.stage_prefixes()[first:depth])
         names = {name for name in self.network.parameters() if name.startswith(prefixes)}
@@ -139,13 +154,13 @@ class PhotoTask:
             names = {name for name in names if not name.endswith(BETA_NAME)}
         return names
 
-    def _fix_beta(self):
+    def _fix_beta(self) -> None:
         """Set β_k of the stages that did not come trained; nothing trains it."""
         if self.settings["beta"] == "fixed":
             for stage in self.network.all_stages()[self.learned :]:
                 stage.quotient.log_beta.value[...] = np.log(FIXED_BETA)
 
-    def accumulate(self, rng, step, running):
+    def accumulate(self, rng: np.random.Generator, step: int, running: float | None) -> tuple[float, float]:
         begun = time.perf_counter()
         depth, first = self._plan(step)
         if self.network.depth != depth:
@@ -159,7 +174,7 @@ class PhotoTask:
         errors = errors_of(psfs[-1], truth)
         kept = errors <= (np.inf if running is None else OUTLIER * running)
         if not kept.any():
-            return running, synthesis
+            return math.nan if running is None else running, synthesis
         loss, dlast = judge(psfs[-1][kept], truth[kept])
         dpsfs = [0 * psf for psf in psfs]
         dpsfs[-1][kept] = dlast
@@ -169,14 +184,14 @@ class PhotoTask:
         self.network.backward(dpsfs, cache, first=first)
         return float(loss), synthesis
 
-    def validate(self):
+    def validate(self) -> dict[str, float]:
         errors = self.validation.errors(self.network, self.device)
         return {"PSF error": errors[-1], **{f"stage {i + 1}": error for i, error in enumerate(errors[:-1])}}
 
-    def reference_scores(self):
+    def reference_scores(self) -> dict[str, dict[str, float]]:
         return {"PSF error": self.validation.references()}
 
-    def summary(self):
+    def summary(self) -> dict[str, Any]:
         errors = self.validation.errors(self.network, self.device)
         first = self.finest
         return {
@@ -190,11 +205,11 @@ class PhotoTask:
             "psnr": self.validation.pictures_psnr(self.network, self.device),
         }
 
-    def picture(self, path):
+    def picture(self, path: Path) -> None:
         draw_examples(path, self.network, self.validation, self.device)
 
 
-def draw_examples(path, network, data, device, rows=6):
+def draw_examples(path: Path, network: Any, data: PhotoValidation, device: str, rows: int = 6) -> None:
     """Rows of a validation picture: true PSF, estimate after each stage, photo before and after, truth."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -225,7 +240,7 @@ def draw_examples(path, network, data, device, rows=6):
     save_figure(path, figure, dpi=130)
 
 
-DEFAULTS = {
+DEFAULTS: dict[str, Any] = {
     "recipe": "default",
     "images": None,
     "shake": None,
@@ -260,12 +275,12 @@ DEFAULTS = {
 }
 
 
-def _numbers(text):
+def _numbers(text: str) -> list[int]:
     """``"2,2,4"`` as a list of whole numbers from 1 on."""
     return [positive(part) for part in text.split(",")]
 
 
-def _parser():
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m train.photo",
         description="Train a network that estimates the blur of a single photo, on photographs blurred as training "
@@ -325,7 +340,7 @@ def _parser():
     return parser
 
 
-def _fresh_settings(said):
+def _fresh_settings(said: dict[str, Any]) -> dict[str, Any]:
     """Settings of a new run: the defaults and what was said."""
     settings = with_recipe(DEFAULTS, PHOTO, said)
     if settings["lr"] is None:
@@ -344,7 +359,7 @@ def _fresh_settings(said):
     return settings
 
 
-def _build(settings):
+def _build(settings: dict[str, Any]) -> tuple[Any, int]:
     """``(network, stages that come trained)``: fresh, or the model of ``--from`` with what it lacks."""
     from deconvnet.networks.photo_pyramid import scale_config
 
@@ -393,7 +408,7 @@ def _build(settings):
     return network, old.depth
 
 
-def make_task(settings, device, *, quiet=False):
+def make_task(settings: dict[str, Any], device: str, *, quiet: bool = False) -> PhotoTask:
     """The task of a run: photographs, synthesizers, validation set and network."""
     from deconvnet.blur.psf import load_shake
     from deconvnet.blur.synthesis import BurstSettings, BurstSynthesizer
@@ -424,13 +439,13 @@ def make_task(settings, device, *, quiet=False):
     return PhotoTask(network, settings, training, validation, device, learned)
 
 
-def _report(summary):
+def _report(summary: dict[str, Any]) -> Iterator[str]:
     """Lines that tell how the network did."""
     yield "relative PSF error: " + ", ".join(f"{name} {error:.3f}" for name, error in summary["psf_error"].items())
     yield "PSNR in dB: " + ", ".join(f"{name} {value:.2f}" for name, value in summary["psnr"].items())
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     """Entry of ``python -m train.photo``; returns the exit status."""
     said = vars(_parser().parse_args(arguments))
     return run(PROGRAM, said, out=OUT, fresh_settings=_fresh_settings, make_task=make_task, report=_report)

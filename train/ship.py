@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from deconvnet.weights import HERE
 TITLES = {"burst": "Burst deblurring, any number of frames", "photo": "PSF of a single photograph"}
 
 
-def _commit():
+def _commit() -> str:
     """Hash of the checkout's commit, or "unknown"."""
     try:
         found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
@@ -30,7 +31,7 @@ def _commit():
     return found.stdout.strip()
 
 
-def _table(first, scores):
+def _table(first: str, scores: dict[str, dict[str, Any]]) -> str:
     """Markdown table of rows of scores, ``first`` heading the rows' names."""
     columns = list(dict.fromkeys(name for row in scores.values() for name in row))
     lines = [f"| {first} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
@@ -38,7 +39,7 @@ def _table(first, scores):
     return "\n".join(lines)
 
 
-def _burst_scores(summary):
+def _burst_scores(summary: dict[str, Any]) -> str:
     return (
         "Scores in dB on photographs that training never saw (mean of the PSNR of "
         f"{summary['settings']['validation']} patches, half as many in the other rows):\n\n"
@@ -46,7 +47,7 @@ def _burst_scores(summary):
     )
 
 
-def _photo_scores(summary):
+def _photo_scores(summary: dict[str, Any]) -> str:
     settings = summary["settings"]
     count, side = settings["validation"], settings["validation_crop"]
     return (
@@ -62,7 +63,7 @@ def _photo_scores(summary):
 SCORES = {"burst": _burst_scores, "photo": _photo_scores}
 
 
-def ship(run, name, data, failures, folder=HERE):
+def ship(run: str | Path, name: str, data: str, failures: str, folder: str | Path = HERE) -> None:
     """Write ``NAME.safetensors`` (float16) and ``NAME.md`` from the run in a folder.
 
     Parameters
@@ -105,7 +106,7 @@ def ship(run, name, data, failures, folder=HERE):
         part.write_text(card, encoding="utf-8")
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     """Entry; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m train.ship", description=__doc__.splitlines()[0])
     parser.add_argument("run", help="folder of a finished run")

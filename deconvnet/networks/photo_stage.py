@@ -52,6 +52,7 @@ class Stage(Layer):
     ):
         self.psf_size, self.pairs, self.latent = psf_size, pairs, latent
         channels = 2 if latent else 1
+        self.features: Features
         if targets == "gradients":
             self.features = GradientTargets(channels, filters, filter_size, hidden_layers, rng, dtype=dtype)
         else:
