@@ -23,6 +23,7 @@ from deconvnet.layers.fba import fba
 from deconvnet.layers.losses import clipped_squared_error, log_squared_error, relative_psf_error, squared_error
 from deconvnet.metrics import psnr
 from deconvnet.networks.io import build_network
+from deconvnet.networks.protocols import PsfBurstNetwork
 from train.command import add_run_options, natural, noise_level, odd, positive, rate, read_photographs, run, weight
 from train.loop import say
 from train.recipes import BURST, with_recipe
@@ -145,13 +146,16 @@ class BurstTask:
         prediction, cache = self.network.forward(frames, train=True)
         loss, dprediction = self.loss(prediction, truth)
         weight = self.settings["psf_loss"]
-        if weight and hasattr(cache, "psfs"):
+        if weight and isinstance(self.network, PsfBurstNetwork):
             psf_loss, dpsfs = relative_psf_error(cache.psfs, bursts.psfs)
             loss = loss + weight * psf_loss
             self.network.backward(dprediction, cache, dpsfs=weight * dpsfs)
         else:
             self.network.backward(dprediction, cache)
         return float(loss), synthesis
+
+    def resume(self, step: int) -> None:
+        pass
 
     def validate(self) -> dict[str, float]:
         return {name: data.score(self.network, self.device) for name, data in self.validation.items()}

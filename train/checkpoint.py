@@ -135,6 +135,7 @@ def save_checkpoint(
 def load_checkpoint(out: Path, network: Any, optimiser: Optimiser, average: MovingAverage) -> Progress:
     """Bring network, optimiser and average to where `save_checkpoint` left them; returns how far that was."""
     arrays, record = load_arrays(out / CHECKPOINT)
+    arrays.pop("network/active", None)  # version 0.1 had the number of trained stages here; `Task.resume` knows it
 
     def under(prefix: str) -> dict[str, Any]:
         return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}

@@ -52,6 +52,9 @@ class Task(Protocol):
         ``running`` is the running mean of the losses so far, None before the first.
         """
 
+    def resume(self, step: int) -> None:
+        """Bring what weights do not say about the network to where ``step`` steps left it."""
+
     def validate(self) -> dict[str, float]:
         """Scores on the fixed validation data, ``{name: float}``; the first is shown while training."""
 
@@ -207,6 +210,7 @@ def train(
     step, seconds, running = Progress()
     if resume:
         step, seconds, running = load_checkpoint(out, task.network, optimiser, average)
+        task.resume(step)
         metrics.load(step)
     references = task.reference_scores()
     scores: dict[str, float] = {}

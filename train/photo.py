@@ -160,6 +160,9 @@ class PhotoTask:
             for stage in self.network.all_stages()[self.learned :]:
                 stage.quotient.log_beta.value[...] = np.log(FIXED_BETA)
 
+    def resume(self, step: int) -> None:
+        self.network.depth = self._plan(step - 1)[0] if step else max(1, self.learned)
+
     def accumulate(self, rng: np.random.Generator, step: int, running: float | None) -> tuple[float, float]:
         begun = time.perf_counter()
         depth, first = self._plan(step)
@@ -402,9 +405,9 @@ def _build(settings: dict[str, Any]) -> tuple[Any, int]:
         scales = scales[:-1]
     network = build_network("pyramid", {"scales": [*scales, wish]}, rng=rng)
     known = network.state()
-    known.update({name: array for name, array in old.state().items() if name != "active"})
+    known.update(old.state())
     network.load_state(known)
-    network.active[...] = old.depth
+    network.grow(old.depth)
     return network, old.depth
 
 

@@ -15,14 +15,13 @@ from bench.scoring.protocol import score
 from deconvnet.blur.camera_motion import random_motion
 from deconvnet.blur.filter_flow import filter_flow
 from deconvnet.colour import luminance
-from deconvnet.inspect.model import stage_maps
 from deconvnet.inspect.psf_picture import draw_psf_grid
 from deconvnet.io import read_image
 from deconvnet.metrics import psf_error
 from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve
 from deconvnet.restore.photo.psf import estimate_varying_psfs
 from deconvnet.restore.photo.varying import (
-    ETA,
+    PAPER_ETA,
     choose_grid,
     deconvolve_varying,
     local_psfs,
@@ -51,25 +50,24 @@ def local_estimates(network, grey, grid):
     -------
     dict of str to array (rows, columns, k, k)
         ``"direct"`` by Eq. (8), ``"projected"`` by Eq. (9) with all coefficients, ``"sparse"`` with the share 0.0314 of
-        them, ``"fitted"``, where these are fitted to the direct PSFs, and ``"final"``, what `deconvnet.deblur` uses.
+        them, ``"fitted"``, where these are fitted to the direct PSFs, and ``"final"``, those of `deconvnet.deblur` with
+        ``refine=False``.
 
     Notes
     -----
     The feature images are those of the last stage. The latent image that it sees comes from one PSF for the whole
     picture, except for the final PSFs, which were projected and fitted in every stage.
     """
-    last = stage_maps(network, grey)[-1]
-    k = last.psf.shape[-1]
-    lost = [n - m for n, m in zip(grey.shape, last.sharp.shape[-2:])]  # the filters' border
-    room = [(0, 0), *((n // 2, n - n // 2) for n in lost)]
-    direct = local_psfs(np.pad(last.sharp, room), np.pad(last.blurred, room), k, grid)
+    k = network.trained_sizes()[-1]
+    *_, last = network.up_to(k).walk(grey[None])
+    direct = local_psfs(last.stage, last.maps[0], grey.shape, grid)
     basis = motion_basis(grey.shape, grid, k, dtype=grey.dtype)
     return {
         "direct": direct,
         "projected": project_on_motion(direct, basis, eta=1.0, refinements=0)[0],
-        "sparse": project_on_motion(direct, basis, eta=ETA, refinements=0)[0],
+        "sparse": project_on_motion(direct, basis, eta=PAPER_ETA, refinements=0)[0],
         "fitted": project_on_motion(direct, basis)[0],
-        "final": estimate_varying_psfs(network, grey, k, grid),
+        "final": estimate_varying_psfs(network, grey, k, grid, refine=False),
     }
 
 
@@ -122,7 +120,7 @@ def varying(options):
     named = {
         "direct": "direct, Eq. (8)",
         "projected": "projected, η = 1",
-        "sparse": f"sparse, η = {ETA}",
+        "sparse": f"sparse, η = {PAPER_ETA}",
         "final": "fitted in every stage",
     }
     rows = [

@@ -68,7 +68,7 @@ def restore_frames(network, frames, *, stride=5, psf_step=15, psf_smoothing=2, c
         return [slice(i, min(i + chunk, len(places))) for i in range(0, len(places), chunk)]
 
     grid, row_nodes = None, tops
-    if hasattr(network, "estimate_psfs"):
+    if isinstance(network, TorchQuotientBurst):
         every = max(1, round(psf_step / stride))
         row_nodes, column_nodes = tops[::every], lefts[::every]
         found = [

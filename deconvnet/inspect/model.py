@@ -6,6 +6,7 @@ and the regulariser over frequency of a quotient network for bursts; `deconvnet.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from deconvnet.errors import DeconvnetError
 from deconvnet.files import save_figure
 from deconvnet.inspect.figures import burst_beta_figure, filters_figure, maps_figure, psfs_figure
 from deconvnet.networks.io import load_network
-from deconvnet.ops.resample import resample
+from deconvnet.networks.photo_pyramid import Pyramid
 
 __all__ = ["StageMaps", "inspect_model", "stage_maps"]
 
@@ -48,7 +49,7 @@ class StageMaps(NamedTuple):
     latent: np.ndarray
 
 
-def stage_maps(network, grey):
+def stage_maps(network: Pyramid, grey: np.ndarray) -> list[StageMaps]:
     """Run a photo through a pyramid and keep what every stage makes.
 
     Parameters
@@ -68,47 +69,34 @@ def stage_maps(network, grey):
     DeconvnetError
         If the photo is smaller than twice the PSF.
     """
-    sizes = network.trained_sizes()
-    network = network.up_to(sizes[-1])
-    if min(grey.shape) < network.smallest_image():
-        raise DeconvnetError(
-            f"the photo is {grey.shape[1]}×{grey.shape[0]} pixels, and PSFs of {network.psf_size} need "
-            f"{network.smallest_image()} on the shorter side: use a larger photo"
-        )
+    network = network.up_to(network.trained_sizes()[-1])
     mean = grey.mean()
-    whole = (grey - mean)[None]
-    found, latent, left = [], None, network.depth
-    for scale in network.scales:
-        shape = tuple(round(n * scale.psf_size / network.psf_size) for n in grey.shape)
-        y = whole if shape == grey.shape else resample(whole, shape)
-        latent = latent if latent is None else resample(latent, shape)
-        for stage in scale.stages[:left]:
-            stacked = np.stack([y, latent], axis=1) if stage.latent else y[:, None]
-            maps = stage.fade.forward(stage.features.forward(stacked)[0])[0][0]
-            psf, _ = stage.forward(y, latent)
-            sharper, _ = stage.image.forward(y, psf)
-            found.append(
-                StageMaps(
-                    name=network.stage_names[len(found)],
-                    blurry=y[0],
-                    latent_in=latent[0] if stage.latent else None,
-                    sharp=maps[: stage.pairs],
-                    blurred=maps[stage.pairs :],
-                    psf=psf[0],
-                    latent=sharper[0] + mean,
-                )
+    found = []
+    for run in network.walk(grey[None]):
+        pairs = run.stage.pairs
+        maps = run.stage.faded(run.maps)[0]
+        found.append(
+            StageMaps(
+                name=run.name,
+                blurry=run.blurry[0],
+                latent_in=None if run.latent_in is None else run.latent_in[0],
+                sharp=maps[:pairs],
+                blurred=maps[pairs:],
+                psf=run.psf[0],
+                latent=run.latent[0] + mean,
             )
-            latent = sharper
-        left -= len(scale.stages)
+        )
     return found
 
 
-def _file_name(stage_name):
+def _file_name(stage_name: str) -> str:
     """``17px_stage_2`` from ``17 px, stage 2``."""
     return re.sub(r"\W+", "_", stage_name.replace(" px", "px"))
 
 
-def inspect_model(model, folder, image=None):
+def inspect_model(
+    model: str | os.PathLike[str], folder: str | os.PathLike[str], image: np.ndarray | None = None
+) -> list[Path]:
     """Draw all there is to see of a model into a folder.
 
     Parameters

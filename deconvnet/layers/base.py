@@ -19,6 +19,7 @@ __all__ = ["Layer", "Parameter"]
 _L = TypeVar("_L", bound="Layer")
 
 
+
 class Parameter:
     """A learned array and its accumulated gradient.
 

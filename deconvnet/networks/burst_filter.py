@@ -67,8 +67,9 @@ class FilterBurst(Layer):
     -----
     Per frame: bands (whitened) → mlp1 across the burst, one per band → merges b4+b3, b3+b2, b2+b1 (w1 each) → two
     merges (w2 each) → g → … → g → 4224 reals, the filter → its product with the frame's DFT → centre 33×33; then the
-    learned Fourier burst accumulation of the centres. ReLU between dense layers. The last bias starts at the identity
-    filter, the networks across the frames start as the identity and the accumulation as vanilla FBA with p = 11.
+    learned Fourier burst accumulation of the centres. ReLU between dense layers. A new network is vanilla FBA of the
+    centres with p = 11: the last dense layer starts with weights of zero and the identity filter as its bias, the
+    networks across the frames start as the identity.
     """
 
     kind = "burst"
@@ -110,7 +111,7 @@ class FilterBurst(Layer):
         self.merge2 = [dense(2 * size["w1"], size["w2"]) for _ in range(2)]
         fans = [2 * size["w2"], *[size["g"]] * size["layers"]]
         self.trunk = [dense(a, b) for a, b in pairwise(fans)]
-        self.output = dense(size["g"], FILTER_REALS)
+        self.output = Dense(size["g"], FILTER_REALS, rng, gain=0.0, dtype=dtype)
         self.output.bias.value[...] = identity_filter(dtype)
         self.filter = SpectralFilter()
         self.fusion = LearnableFBA(self.frames, hidden, rng, fusion=fusion, dtype=dtype)

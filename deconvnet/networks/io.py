@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
 
 from deconvnet._version import __version__
-from deconvnet.backend import to_host
+from deconvnet.backend import Array, to_host
 from deconvnet.errors import DeconvnetError
 from deconvnet.files import replacing
+from deconvnet.networks.protocols import Network
 from deconvnet.weights import find_model
 
 __all__ = ["as_network", "build_network", "load_arrays", "load_network", "save_arrays", "save_network"]
 
 
-def build_network(name, config=None, *, rng=None, dtype="float32"):
+def build_network(
+    name: str,
+    config: Mapping[str, Any] | None = None,
+    *,
+    rng: np.random.Generator | None = None,
+    dtype: DTypeLike = "float32",
+) -> Any:
     """A network with fresh weights.
 
     Parameters
@@ -49,7 +61,7 @@ def build_network(name, config=None, *, rng=None, dtype="float32"):
     raise DeconvnetError(f"there is no network {name!r}: use quotient, compact, paper or pyramid")
 
 
-def save_arrays(path, arrays, record):
+def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Array], record: Any) -> None:
     """Write arrays and a JSON-able record to a safetensors file, of which nobody sees half.
 
     Raises
@@ -66,7 +78,7 @@ def save_arrays(path, arrays, record):
         os.fsync(file.fileno())
 
 
-def load_arrays(path):
+def load_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], Any]:
     """``(arrays, record)`` of a file written by `save_arrays`.
 
     Raises
@@ -90,15 +102,14 @@ def load_arrays(path):
     return arrays, record
 
 
-def save_network(path, network, *, training=None):
+def save_network(path: str | os.PathLike[str], network: Network, *, training: Mapping[str, Any] | None = None) -> None:
     """Write a network's weights, kind, name and configuration, and what is known of its training.
 
     Parameters
     ----------
     path : path-like
         Usually ``model.safetensors``.
-    network : Layer
-        With attributes ``kind``, ``name`` and ``config``.
+    network : Network
     training : dict, optional
         Steps, seconds, seed, data, scores: anything JSON can hold.
     """
@@ -112,7 +123,7 @@ def save_network(path, network, *, training=None):
     save_arrays(path, network.state(), record)
 
 
-def load_network(path, *, kind=None, device="cpu"):
+def load_network(path: str | os.PathLike[str], *, kind: str | None = None, device: str = "cpu") -> Any:
     """A trained network; its training record becomes the attribute ``training``.
 
     Parameters
@@ -134,7 +145,10 @@ def load_network(path, *, kind=None, device="cpu"):
         raise DeconvnetError(f"{path} holds no network; name the model.safetensors of a training run")
     if kind is not None and record.get("kind") != kind:
         raise DeconvnetError(f"{path} is a model for a {record.get('kind')}, and a {kind} needs one of its own kind")
-    network = build_network(record["network"], record["config"])
+    config = dict(record["config"])
+    if "active" in arrays:  # files of version 0.1 keep the number of trained stages among the weights
+        config["depth"] = int(arrays.pop("active"))
+    network = build_network(record["network"], config)
     try:
         network.load_state(arrays)
     except ValueError as error:
@@ -143,12 +157,12 @@ def load_network(path, *, kind=None, device="cpu"):
     return network.to(device)
 
 
-def as_network(model, kind, device):
+def as_network(model: str | os.PathLike[str] | Network, kind: str, device: str) -> Any:
     """The network of a name or path, or a network itself, on the device.
 
     Parameters
     ----------
-    model : str, path-like or Layer
+    model : str, path-like or Network
         As for `load_network`, or a loaded network.
     kind : {"burst", "photo"}
         Refuse networks of another kind.
@@ -159,7 +173,7 @@ def as_network(model, kind, device):
     DeconvnetError
         If there is none, or it is of another kind.
     """
-    if not (hasattr(model, "to") and hasattr(model, "kind")):
+    if isinstance(model, (str, os.PathLike)):
         return load_network(model, kind=kind, device=device)
     if model.kind != kind:
         raise DeconvnetError(f"the model is for a {model.kind}, and a {kind} needs one of its own kind")

@@ -1,29 +1,42 @@
 """The single-photo network (Schuler et al. 2015): stages of features, PSF and latent image, stacked into scales.
 
 A `Stage` estimates a PSF from the blurry image and, from the second stage on, the latent image that the stage before
-made with its PSF. A `Scale` is a few stages at one resolution; the `Pyramid` runs them from coarse to fine.
+made with its PSF. A `Scale` is a few stages at one resolution; the `Pyramid` runs them from coarse to fine. There is
+one walk over its stages, `Pyramid.walk`: training, restoring, blur that varies and the pictures of `deconvnet.inspect`
+all use it.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
+from deconvnet.backend import Array
 from deconvnet.errors import DeconvnetError
 from deconvnet.layers.base import Layer
 from deconvnet.networks.photo_stage import Stage
 from deconvnet.ops.resample import resample, resample_backward
 
-__all__ = ["Pyramid", "Scale", "scale_config"]
+__all__ = ["Pyramid", "Scale", "StageRun", "scale_config"]
 
 FEATURES = (2, 2, 4)  # pairs of feature images in the first, second and third stage
 
 
 def scale_config(
-    psf_size, stages=3, *, filters=32, filter_size=None, hidden_layers=1, features=None, targets="learned"
-):
+    psf_size: int,
+    stages: int = 3,
+    *,
+    filters: int = 32,
+    filter_size: int | None = None,
+    hidden_layers: int = 1,
+    features: Sequence[int] | None = None,
+    targets: str = "learned",
+) -> dict[str, Any]:
     """Architecture of one scale, to be changed entry by entry.
 
     Parameters
@@ -69,13 +82,8 @@ def scale_config(
     }
 
 
-class _ScaleCache(NamedTuple):
-    stages: list
-    images: list  # caches of the image estimations; one less than stages unless the last latent was wanted
-
-
 class Scale(Layer):
-    """Stages at one resolution.
+    """Stages at one resolution; `Pyramid.walk` runs them.
 
     Parameters
     ----------
@@ -87,8 +95,10 @@ class Scale(Layer):
     dtype : numpy dtype
     """
 
-    def __init__(self, config, *, latent, rng, dtype=np.float32):
-        self.psf_size = config["psf_size"]
+    def __init__(
+        self, config: Mapping[str, Any], *, latent: bool, rng: np.random.Generator, dtype: DTypeLike = np.float32
+    ):
+        self.psf_size: int = config["psf_size"]
         self.stages = [
             Stage(
                 self.psf_size,
@@ -104,62 +114,80 @@ class Scale(Layer):
             for i in range(config["stages"])
         ]
 
-    def forward(self, y, latent=None, *, depth=None, need_latent=True, train=False):
-        """PSFs after every stage, and the last latent image.
+
+class StageRun:
+    """One stage at work on one input: what it sees, and what it makes of it, computed when it is asked for.
+
+    Parameters
+    ----------
+    name : str
+        As in ``Pyramid.stage_names``.
+    stage : Stage
+    blurry : float array (B, H, W)
+        Blurry images at the resolution of the stage's scale, without their mean.
+    latent_in : float array (B, H, W) or None
+        Latent images that it sees beside them, without mean too; None for the very first stage.
+    spectrum : callable
+        Gives what ``stage.image`` needs of the blurry images; one for all stages of a scale.
+    finest, last : bool
+        Whether the stage belongs to the finest scale, and whether none comes after it.
+    train : bool
+        Keep what `backward` needs.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        stage: Stage,
+        blurry: Array,
+        latent_in: Array | None,
+        spectrum: Callable[[], tuple[Array, tuple[int, int]]],
+        *,
+        finest: bool,
+        last: bool,
+        train: bool,
+    ):
+        self.name, self.stage, self.blurry, self.latent_in = name, stage, blurry, latent_in
+        self.finest, self.last, self.train = finest, last, train
+        self._spectrum = spectrum
+
+    @functools.cached_property
+    def maps(self) -> Array:
+        """Feature images (B, 2m, h, w), the x̃_i and then the ỹ_i, before their borders fade."""
+        return self.stage.feature_maps(self.blurry, self.latent_in)
+
+    @functools.cached_property
+    def _estimate(self) -> tuple[Array, Any]:
+        return self.stage.forward(self.blurry, self.latent_in, train=self.train)
+
+    @property
+    def psf(self) -> Array:
+        """PSFs (B, k, k)."""
+        return self._estimate[0]
+
+    @functools.cached_property
+    def _image(self) -> tuple[Array, Any]:
+        return self.stage.image.forward(self.blurry, self.psf, spectrum=self._spectrum(), train=self.train)
+
+    @functools.cached_property
+    def latent(self) -> Array:
+        """Latent images (B, H, W) for the next stage, without mean; who walks may put others in their place."""
+        return self._image[0]
+
+    def backward(self, dpsf: Array, dlatent: Array | None, *, need_dlatent: bool = True) -> Array | None:
+        """Accumulate the stage's gradients; returns that of ``latent_in``, None without it or if it is not needed.
 
         Parameters
         ----------
-        y : array (B, H, W)
-            Blurry images without their mean.
-        latent : array (B, H, W), optional
-            Latent images from a coarser scale.
-        depth : int, optional
-            Run only the first stages.
-        need_latent : bool
-            Whether the latent image of the last stage is wanted.
-
-        Returns
-        -------
-        psfs : list of array (B, k, k)
-        latent : array (B, H, W) or None
-        cache : tuple or None
-        """
-        stages = self.stages[:depth]
-        psfs, stage_caches, image_caches = [], [], []
-        spectrum = None
-        for i, stage in enumerate(stages):
-            psf, cache = stage.forward(y, latent, train=train)
-            psfs.append(psf)
-            stage_caches.append(cache)
-            if i + 1 < len(stages) or need_latent:
-                if spectrum is None:
-                    spectrum = stage.image.spectrum(y, train=train)
-                latent, cache = stage.image.forward(y, psf, spectrum=spectrum, train=train)
-                image_caches.append(cache)
-        return psfs, (latent if need_latent else None), (_ScaleCache(stage_caches, image_caches) if train else None)
-
-    def backward(self, dpsfs, dlatent, cache, *, first=0, need_dlatent=True):
-        """Accumulate the gradients of the stages from ``first`` on.
-
-        Parameters
-        ----------
-        dpsfs : list of array (B, k, k)
-            Gradient of each PSF.
-        dlatent : array (B, H, W) or None
-            Gradient of the latent image that came out.
-        cache : tuple
-        first : int
-            Stages before this one are constant: they get no gradient.
+        dpsf : float array (B, k, k)
+        dlatent : float array (B, H, W) or None
+            Gradient of `latent`; None where no later stage used it.
         need_dlatent : bool
-            Whether the gradient of the latent image that came in is wanted; it is returned.
         """
-        for i in range(len(cache.stages) - 1, first - 1, -1):
-            stage, dpsf = self.stages[i], dpsfs[i]
-            if dlatent is not None:
-                _, dthrough = stage.image.backward(dlatent, cache.images[i], need_dy=False)
-                dpsf = dpsf + dthrough
-            dlatent = stage.backward(dpsf, cache.stages[i], need_dlatent=i > first or need_dlatent)
-        return dlatent
+        if dlatent is not None:
+            _, dthrough = self.stage.image.backward(dlatent, self._image[1], need_dy=False)
+            dpsf = dpsf + dthrough
+        return self.stage.backward(dpsf, self._estimate[1], need_dlatent=need_dlatent)
 
 
 class Pyramid(Layer):
@@ -170,13 +198,23 @@ class Pyramid(Layer):
     scales : sequence of dict
         Architecture of each scale with its ``psf_size``, coarse to fine; see `scale_config`. A single one is the
         plain network.
+    depth : int, optional
+        Number of stages that are run, of all scales together, coarse to fine; all of them by default.
     rng : numpy.random.Generator
     dtype : numpy dtype
+
+    Attributes
+    ----------
+    psf_sizes : list of int
+        Side of the PSFs of every scale, coarse to fine.
+    stage_names : list of str
+        Of every stage, coarse to fine.
+    depth : int
 
     Raises
     ------
     DeconvnetError
-        If the PSF sizes do not grow.
+        If the PSF sizes do not grow, or there are not that many stages.
 
     Notes
     -----
@@ -184,17 +222,23 @@ class Pyramid(Layer):
     its latent image, enlarged again, comes in beside the blurry image at the next scale. The mean of the image is
     taken off first, for it says nothing of the blur.
 
-    Stages are counted through all scales, coarse to fine: `stage_names` lists them. ``active`` is the number of those
-    that are run: training adds them one by one, and the number is saved with the weights.
+    Stages are counted through all scales, coarse to fine: `stage_names` lists them. Training adds them one by one; the
+    ``depth`` of a network is saved with its ``config``.
     """
 
     kind = "photo"
     name = "pyramid"
-    buffer_names = ("active",)
 
-    def __init__(self, *, scales, rng=None, dtype=np.float32):
+    def __init__(
+        self,
+        *,
+        scales: Sequence[Mapping[str, Any]],
+        depth: int | None = None,
+        rng: np.random.Generator | None = None,
+        dtype: DTypeLike = np.float32,
+    ):
         rng = np.random.default_rng(0) if rng is None else rng
-        self.config = {"scales": [dict(scale) for scale in scales]}
+        self._scale_configs = [dict(scale) for scale in scales]
         self.psf_sizes = [scale["psf_size"] for scale in scales]
         if any(a >= b for a, b in zip(self.psf_sizes, self.psf_sizes[1:])):
             raise DeconvnetError(f"the PSF sizes {self.psf_sizes} do not grow: give the coarsest scale first")
@@ -202,27 +246,29 @@ class Pyramid(Layer):
         self.stage_names = [
             f"{scale.psf_size} px, stage {i + 1}" for scale in self.scales for i in range(len(scale.stages))
         ]
-        self.active = np.array(len(self.stage_names), dtype=dtype)
+        self.depth = len(self.stage_names) if depth is None else depth
+        if not 1 <= self.depth <= len(self.stage_names):
+            raise DeconvnetError(f"a network of {len(self.stage_names)} stages cannot run {depth} of them")
 
     @property
-    def psf_size(self):
+    def config(self) -> dict[str, Any]:
+        """Keyword arguments that rebuild the network."""
+        return {"scales": self._scale_configs, "depth": self.depth}
+
+    @property
+    def psf_size(self) -> int:
         """Side of the PSFs of the finest scale."""
         return self.psf_sizes[-1]
 
-    @property
-    def depth(self):
-        """Number of stages that are run, of all scales together."""
-        return int(self.active)
-
-    def all_stages(self):
+    def all_stages(self) -> list[Stage]:
         """Every stage, coarse to fine, whether it is run or not."""
         return [stage for scale in self.scales for stage in scale.stages]
 
-    def trained_sizes(self):
+    def trained_sizes(self) -> list[int]:
         """PSF sizes, coarse to fine, of the scales of which at least one stage is run."""
         return [size for size, depth in zip(self.psf_sizes, self._depths()) if depth]
 
-    def up_to(self, psf_size):
+    def up_to(self, psf_size: int) -> Pyramid:
         """The part of the pyramid up to the scale of one PSF size, which sees the photo at full resolution.
 
         Parameters
@@ -237,29 +283,28 @@ class Pyramid(Layer):
         """
         count = self.psf_sizes.index(psf_size) + 1
         part = copy.copy(self)
-        part.config = {**self.config, "scales": self.config["scales"][:count]}
+        part._scale_configs = self._scale_configs[:count]
         part.psf_sizes, part.scales = self.psf_sizes[:count], self.scales[:count]
         part.stage_names = self.stage_names[: sum(len(scale.stages) for scale in part.scales)]
-        part.active = self.active.copy()
-        part.active[...] = min(self.depth, len(part.stage_names))
+        part.depth = min(self.depth, len(part.stage_names))
         return part
 
-    def grow(self, depth):
+    def grow(self, depth: int) -> None:
         """Run the first ``depth`` stages; each one that was not run before starts from its predecessor's weights."""
         stages = self.all_stages()
         for i in range(max(1, self.depth), depth):
             stages[i].start_from(stages[i - 1])
-        self.active[...] = depth
+        self.depth = depth
 
-    def smallest_image(self):
+    def smallest_image(self) -> int:
         """Shortest side, in pixels, of an image that the network can work on: twice the largest PSF."""
         return 2 * self.psf_size
 
-    def stage_prefixes(self):
+    def stage_prefixes(self) -> list[str]:
         """Beginnings of the names of each stage's parameters, in the order of the stages."""
         return [f"scales.{i}.stages.{j}." for i, scale in enumerate(self.scales) for j in range(len(scale.stages))]
 
-    def _depths(self):
+    def _depths(self) -> list[int]:
         """How many stages of each scale are run."""
         left = self.depth
         shares = []
@@ -268,84 +313,109 @@ class Pyramid(Layer):
             left -= shares[-1]
         return shares
 
-    def _shapes(self, shape):
+    def _shapes(self, shape: tuple[int, int]) -> list[tuple[int, int]]:
         """Size of the image at every scale."""
         ratios = [size / self.psf_size for size in self.psf_sizes]
-        return [tuple(round(n * ratio) for n in shape) for ratio in ratios]
+        return [(round(shape[0] * ratio), round(shape[1] * ratio)) for ratio in ratios]
 
-    def forward(self, luminance, *, train=False):
-        """PSFs after every stage that is run.
+    def walk(self, luminance: Array, *, train: bool = False) -> Iterator[StageRun]:
+        """The stages that are run, coarse to fine, each at work on what it sees.
 
         Parameters
         ----------
-        luminance : real array (B, H, W)
+        luminance : float array (B, H, W)
             Blurry images in [0, 1].
+        train : bool
+            Keep what `backward` needs.
 
-        Returns
-        -------
-        psfs : list of array (B, k, k)
-            In the order of `stage_names`; the coarser scales' are smaller. The last one is the estimate.
-        cache : tuple or None
+        Yields
+        ------
+        StageRun
+            Nothing of it is computed before it is asked for; its ``latent`` goes into the next stage when the walk
+            goes on.
 
         Raises
         ------
         DeconvnetError
-            If the image is smaller than twice the PSF.
+            If the images are smaller than twice the PSF.
         """
         height, width = luminance.shape[-2:]
         if min(height, width) < self.smallest_image():
             raise DeconvnetError(
-                f"an image of {height}×{width} pixels is too small for PSFs of {self.psf_size}: it needs "
+                f"an image of {width}×{height} pixels is too small for PSFs of {self.psf_size}: it needs "
                 f"{self.smallest_image()} on its shorter side, use a larger image or a smaller PSF size"
             )
         y = luminance - luminance.mean(axis=(-2, -1), keepdims=True)
-        depths, shapes = self._depths(), self._shapes((height, width))
-        psfs, caches, latent = [], [], None
-        for i, scale in enumerate(self.scales):
+        names = iter(self.stage_names[: self.depth])
+        run = None
+        for i, (scale, shape, depth) in enumerate(zip(self.scales, self._shapes((height, width)), self._depths())):
             finest = i == len(self.scales) - 1
-            here = y if finest else resample(y, shapes[i])
-            if latent is not None:
-                latent = resample(latent, shapes[i])
-            found, latent, cache = scale.forward(here, latent, depth=depths[i], need_latent=not finest, train=train)
-            psfs += found
-            caches.append(cache)
-        return psfs, ((caches, shapes) if train else None)
+            here = y if finest else resample(y, shape)
+            # Looked up only where a latent image is wanted, and once for all stages of a scale.
+            spectrum = functools.cache(functools.partial(scale.stages[0].image.spectrum, here, train=train))
+            for j, stage in enumerate(scale.stages[:depth]):
+                latent = None if run is None else run.latent if j else resample(run.latent, shape)
+                last = finest and j == depth - 1
+                run = StageRun(next(names), stage, here, latent, spectrum, finest=finest, last=last, train=train)
+                yield run
 
-    def backward(self, dpsfs, cache, *, first=0):
-        """Accumulate the gradients of all stages from ``first`` on; the image itself gets none.
+    def forward(self, luminance: Array, *, train: bool = False) -> tuple[list[Array], list[StageRun] | None]:
+        """PSFs after every stage that is run.
 
         Parameters
         ----------
-        dpsfs : list of array (B, k, k)
+        luminance : float array (B, H, W)
+            Blurry images in [0, 1].
+        train : bool
+            Keep what `backward` needs.
+
+        Returns
+        -------
+        psfs : list of float array (B, k, k)
+            In the order of `stage_names`; the coarser scales' are smaller. The last one is the estimate.
+        cache : list of StageRun, or None
+
+        Raises
+        ------
+        DeconvnetError
+            If the images are smaller than twice the PSF.
+        """
+        psfs, runs = [], []
+        for run in self.walk(luminance, train=train):
+            psfs.append(run.psf)
+            if train:
+                runs.append(run)
+        return psfs, (runs if train else None)
+
+    def backward(self, dpsfs: Sequence[Array], cache: list[StageRun], *, first: int = 0) -> None:
+        """Accumulate the gradients of all stages from ``first`` on; the images themselves get none.
+
+        Parameters
+        ----------
+        dpsfs : list of float array (B, k, k)
             Gradient of each PSF that `forward` returned.
-        cache : tuple
+        cache : list of StageRun
         first : int
             Stages before this one, counted through all scales, are constant and get no gradient.
         """
-        caches, shapes = cache
-        end, dlatent = len(dpsfs), None
-        for i in range(len(self.scales) - 1, -1, -1):
-            start = end - len(caches[i].stages)
-            if end <= first:
-                break
-            if dlatent is not None:
-                dlatent = resample_backward(dlatent, shapes[i])
-            dlatent = self.scales[i].backward(
-                dpsfs[start:end], dlatent, caches[i], first=max(0, first - start), need_dlatent=first < start
-            )
-            end = start
+        dlatent = None
+        for i in range(len(cache) - 1, first - 1, -1):
+            run = cache[i]
+            if dlatent is not None and cache[i + 1].stage.psf_size != run.stage.psf_size:
+                dlatent = resample_backward(dlatent, run.blurry.shape[-2:])
+            dlatent = run.backward(dpsfs[i], dlatent, need_dlatent=i > first)
 
-    def estimate_psf(self, luminance):
+    def estimate_psf(self, luminance: Array) -> list[list[Array]]:
         """PSFs after every stage of every scale.
 
         Parameters
         ----------
-        luminance : real array (B, H, W)
+        luminance : float array (B, H, W)
             Blurry images of any size from `smallest_image` on, in [0, 1].
 
         Returns
         -------
-        list of list of array (B, k, k)
+        list of list of float array (B, k, k)
             One list per scale, coarse to fine, one array per stage; ``[-1][-1]`` is the estimate.
         """
         flat, _ = self.forward(luminance)

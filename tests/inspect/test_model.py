@@ -52,14 +52,14 @@ def test_maps_are_those_of_the_network_itself(pyramid, grey, maps):
 
 def test_stages_that_are_not_run_are_not_shown(pyramid, grey):
     part = Pyramid(scales=pyramid.config["scales"], rng=np.random.default_rng(0))
-    part.active[...] = 1
+    part.grow(1)
     found = stage_maps(part, grey)
     assert [m.name for m in found] == ["9 px, stage 1"]
     assert found[0].blurry.shape == grey.shape  # 9 px is the finest scale that is trained
 
 
 def test_a_photo_that_is_too_small_is_refused(pyramid):
-    with pytest.raises(DeconvnetError, match="need 26 on the shorter side"):
+    with pytest.raises(DeconvnetError, match="needs 26 on its shorter side"):
         stage_maps(pyramid, np.zeros((25, 60), np.float32))
 
 
@@ -118,7 +118,7 @@ def test_a_figure_that_cannot_be_written_is_told(tmp_path, pyramid):
 
 def test_a_photo_model_is_drawn_into_a_folder(tmp_path, pyramid, grey):
     small = Pyramid(scales=pyramid.config["scales"], rng=np.random.default_rng(0))
-    small.active[...] = 1
+    small.grow(1)
     save_network(tmp_path / "model.safetensors", small)
     drawn = inspect_model(tmp_path / "model.safetensors", tmp_path / "out", grey)
     assert sorted(drawn) == sorted((tmp_path / "out").iterdir())

@@ -124,7 +124,7 @@ def test_features_that_are_the_images_themselves_give_the_blur_between_them(rng)
 
 def test_a_new_stage_starts_where_its_predecessor_stands(rng):
     network = Pyramid(scales=[scale_config(7, 3)], rng=rng)
-    network.active[...] = 1
+    network.grow(1)
     image = rng.random((1, 64, 64), dtype=np.float32)
     (before,) = network.estimate_psf(image)[0]
     network.grow(3)
@@ -136,7 +136,7 @@ def test_a_new_stage_starts_where_its_predecessor_stands(rng):
 
 def test_the_number_of_trained_stages_is_saved_with_the_weights(rng, tmp_path):
     network = Pyramid(scales=[scale_config(7, 3, **TINY)], rng=rng)
-    network.active[...] = 2
+    network.grow(2)
     save_network(tmp_path / "model.safetensors", network)
     again = load_network(tmp_path / "model.safetensors", kind="photo")
     image = rng.random((1, 30, 30), dtype=np.float32)

@@ -85,7 +85,7 @@ def test_a_model_is_trained_on_and_gets_another_stage(images, finished, tmp_path
 
 def test_a_scale_on_an_unfinished_model_is_refused(images, tmp_path, capsys):
     network = Pyramid(scales=[scale_config(5, 3, filters=3, filter_size=3)])
-    network.active[...] = 2
+    network.grow(2)
     save_network(tmp_path / "unfinished.safetensors", network)
     options = ["--from", str(tmp_path / "unfinished.safetensors"), "--psf-size", "9", "--out", str(tmp_path / "out")]
     assert photo.main(["--images", str(images), *options, "--quiet"]) == 2

@@ -13,6 +13,7 @@ from deconvnet.backend import Array, array_module, resolve_device, to_device, to
 from deconvnet.colour import luminance, transfer_colour
 from deconvnet.errors import DeconvnetError
 from deconvnet.networks.io import as_network
+from deconvnet.networks.protocols import PsfBurstNetwork
 from deconvnet.restore.burst.fba import fourier_burst_accumulation, mean
 from deconvnet.restore.burst.registration import METHODS as REGISTRATIONS
 from deconvnet.restore.burst.registration import register as register_frames
@@ -161,7 +162,7 @@ def deblur_burst(
     device = resolve_device(device)
     # A model that is missing or of another kind is refused before the frames are even read.
     network: Any = as_network(model, "burst", device) if method == "network" else None
-    if return_psfs and not hasattr(network, "estimate_psfs"):
+    if return_psfs and not isinstance(network, PsfBurstNetwork):
         raise DeconvnetError(f"the network {network.name!r} estimates no PSFs: use one of the kind 'quotient'")
     burst, single = _checked(frames)
     taken = (to_device(frame, device) for frame in _emptied(burst))

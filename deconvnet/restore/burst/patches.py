@@ -11,6 +11,7 @@ from scipy.ndimage import uniform_filter1d
 
 from deconvnet.backend import array_module, to_device, to_host
 from deconvnet.kernels.burst.overlap_add import overlap_add
+from deconvnet.networks.protocols import PsfBurstNetwork
 from deconvnet.ops.window import hann
 from deconvnet.restore.burst.refine import refine_burst_psfs
 
@@ -238,8 +239,8 @@ def restore_frames(
 
     Parameters
     ----------
-    network : Layer
-        A burst network, on ``device``.
+    network : BurstNetwork
+        On ``device``.
     frames : array (N, H, W)
         float32 in [0, 1], at least 65 px on each side.
     stride : int
@@ -274,7 +275,7 @@ def restore_frames(
     count = len(frames)
     canvas = _Canvas(array_module(frames).ascontiguousarray(frames, dtype=np.float32), network, stride, device)
     field, shown = None, []
-    if hasattr(network, "estimate_psfs"):
+    if isinstance(network, PsfBurstNetwork):
         estimates = _Estimates(network, canvas, max(1, round(psf_step / stride)), psf_smoothing, count)
         if refine:
             field, adaptation = _refined_fields(estimates, canvas, device, progress)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from deconvnet.backend import array_module
+from deconvnet.backend import Array, array_module
 from deconvnet.errors import DeconvnetError
-from deconvnet.ops.resample import resample
+from deconvnet.networks.protocols import PhotoNetwork
 from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve
-from deconvnet.restore.photo.psf_cleanup import JUDGED, THRESHOLD, clean_psf, middle, sharpen_psf, unlikeliness
-from deconvnet.restore.photo.refine import estimate_psf_sparse, fit_score, refine_psf
+from deconvnet.restore.photo.psf_cleanup import SCORING_CROP, THRESHOLD, clean_psf, middle, sharpen_psf, sparsity_cost
+from deconvnet.restore.photo.refine import estimate_psf_sparse, fit_cost, refine_psf
 from deconvnet.restore.photo.varying import local_psfs, motion_basis, project_on_motion, sharpen_locally
 
 __all__ = ["check_psf_options", "estimate_psf", "estimate_varying_psfs"]
@@ -18,12 +20,14 @@ __all__ = ["check_psf_options", "estimate_psf", "estimate_varying_psfs"]
 REFINED = 1536
 
 
-def check_psf_options(network, psf_size, sharpen, threshold, refine=True):
+def check_psf_options(
+    network: PhotoNetwork, psf_size: int | str, sharpen: float, threshold: float, refine: bool = True
+) -> int | str:
     """The PSF size that is asked for, ``"auto"`` or an int, after a check of what belongs to it.
 
     Parameters
     ----------
-    network : Pyramid
+    network : PhotoNetwork
     psf_size : "auto", int, or str of digits
     sharpen, threshold : float
         As for `estimate_psf`.
@@ -57,9 +61,9 @@ def check_psf_options(network, psf_size, sharpen, threshold, refine=True):
     return psf_size
 
 
-def _usable_sizes(network, shape, psf_size):
+def _usable_sizes(network: PhotoNetwork, shape: Sequence[int], psf_size: int | str) -> list[int]:
     """PSF sizes that are asked for and that a photo of this shape has room for."""
-    sizes = network.trained_sizes() if psf_size == "auto" else [psf_size]
+    sizes = network.trained_sizes() if psf_size == "auto" else [int(psf_size)]
     usable = [size for size in sizes if min(shape) >= 2 * size]
     if not usable:
         raise DeconvnetError(
@@ -69,7 +73,7 @@ def _usable_sizes(network, shape, psf_size):
     return usable
 
 
-def _learned(network, grey, sizes, sharpen, threshold):
+def _learned(network: PhotoNetwork, grey: Array, sizes: Sequence[int], sharpen: float, threshold: float) -> list[Array]:
     """Cleaned estimates of the network; for a size that it lacks, that of its largest smaller one, if there is any."""
     found = []
     for size in sizes:
@@ -81,12 +85,20 @@ def _learned(network, grey, sizes, sharpen, threshold):
     return found
 
 
-def estimate_psf(network, grey, psf_size="auto", *, sharpen=0.0, threshold=THRESHOLD, refine=True):
+def estimate_psf(
+    network: PhotoNetwork,
+    grey: Array,
+    psf_size: int | str = "auto",
+    *,
+    sharpen: float = 0.0,
+    threshold: float = THRESHOLD,
+    refine: bool = True,
+) -> Array:
     """The PSF of a photo.
 
     Parameters
     ----------
-    network : Pyramid
+    network : PhotoNetwork
         On the device of ``grey``.
     grey : float array (H, W)
         Luminance in [0, 1].
@@ -101,7 +113,7 @@ def estimate_psf(network, grey, psf_size="auto", *, sharpen=0.0, threshold=THRES
 
     Returns
     -------
-    array (k, k)
+    float array (k, k)
         Non-negative, of sum 1.
 
     Raises
@@ -113,12 +125,10 @@ def estimate_psf(network, grey, psf_size="auto", *, sharpen=0.0, threshold=THRES
     -----
     ``"auto"`` estimates a PSF with every scale of the model as the finest one (those for which the photo is large
     enough). With ``refine`` each estimate is the start of `refine_psf`, one more candidate comes from nothing
-    (`estimate_psf_sparse` at the largest size), and the one with the smallest `fit_score` is taken. On 24 photographs
-    that training never saw, blurred by 17 px, the relative error of the PSF (after whole-pixel shifts) was 0.44 for
-    the network alone, 0.25 from nothing, and 0.22 for this choice.
+    (`estimate_psf_sparse` at the largest size), and the one with the smallest `fit_cost` is taken.
 
     Without ``refine`` the middle of the photo is deconvolved with each, and the PSF is taken whose result has the
-    smallest `unlikeliness`: a PSF that is cut off or wrong makes the picture ring, and ringing is not sparse. The
+    smallest `sparsity_cost`: a PSF that is cut off or wrong makes the picture ring, and ringing is not sparse. The
     misfit of the re-blurred picture tells less: the deconvolution can explain a photo with nearly any PSF.
     """
     usable = _usable_sizes(network, grey.shape, psf_size)
@@ -126,20 +136,22 @@ def estimate_psf(network, grey, psf_size="auto", *, sharpen=0.0, threshold=THRES
     if refine:
         part = middle(grey, REFINED)
         candidates = [refine_psf(part, psf) for psf in candidates] + [estimate_psf_sparse(part, usable[-1])]
-        return min(candidates, key=lambda psf: fit_score(part, psf, border=usable[-1] // 2))
+        return min(candidates, key=lambda psf: fit_cost(part, psf, border=usable[-1] // 2))
     if len(candidates) == 1:
         return candidates[0]
-    part, border = middle(grey, JUDGED), usable[-1] // 2
-    costs = [unlikeliness(deconvolve(part, psf, psf_error=ESTIMATED_PSF), border) for psf in candidates]
+    part, border = middle(grey, SCORING_CROP), usable[-1] // 2
+    costs = [sparsity_cost(deconvolve(part, psf, psf_error=ESTIMATED_PSF), border) for psf in candidates]
     return candidates[int(np.argmin(costs))]
 
 
-def estimate_varying_psfs(network, grey, psf_size, grid):
+def estimate_varying_psfs(
+    network: PhotoNetwork, grey: Array, psf_size: int, grid: Sequence[int], *, refine: bool = True
+) -> Array:
     """Local PSFs that one camera motion can have made.
 
     Parameters
     ----------
-    network : Pyramid
+    network : PhotoNetwork
         On the device of ``grey``; its coarser scales see one PSF for the whole photo, the finest one many.
     grey : float array (H, W)
         Luminance in [0, 1].
@@ -147,10 +159,13 @@ def estimate_varying_psfs(network, grey, psf_size, grid):
         One of the network's `trained_sizes`.
     grid : (int, int)
         Patches (rows, columns).
+    refine : bool
+        Refine every local PSF by the edges of its own patch; otherwise the network's are taken as they are.
 
     Returns
     -------
-    array (rows, columns, k, k)
+    float array (rows, columns, k, k)
+        Non-negative, each of sum 1.
 
     Raises
     ------
@@ -162,28 +177,13 @@ def estimate_varying_psfs(network, grey, psf_size, grid):
     Schuler et al. 2015, Sec. 5.3, in every stage of the finest scale: the quotient of windowed features, the
     projection on camera motions, and a latent image by local quotients for the stage after.
     """
-    xp = array_module(grey)
     _usable_sizes(network, grey.shape, psf_size)
-    part = network.up_to(psf_size)
-    y = (grey - grey.mean())[None]
-    latent = None
-    for scale in part.scales[:-1]:
-        shape = tuple(round(n * scale.psf_size / psf_size) for n in grey.shape)
-        latent = latent if latent is None else resample(latent, shape)
-        _, latent, _ = scale.forward(resample(y, shape), latent)
-    latent = latent if latent is None else resample(latent, grey.shape)
     basis = motion_basis(grey.shape, grid, psf_size, dtype=grey.dtype)
-    stages = part.scales[-1].stages
-    trained = part.depth - sum(len(scale.stages) for scale in part.scales[:-1])
     psfs = None
-    for i, stage in enumerate(stages[:trained]):
-        if psfs is not None:
-            beta = float(xp.exp(stages[i - 1].image.log_beta.value))
-            latent = sharpen_locally(y[0], psfs, beta)[None]
-        maps, _ = stage.features.forward(xp.stack([y, latent] if stage.latent else [y], axis=1))
-        faded, _ = stage.fade.forward(maps)
-        lost = [n - m for n, m in zip(grey.shape, faded.shape[-2:])]  # the filters' border
-        faded = xp.pad(faded[0], [(0, 0), *((n // 2, n - n // 2) for n in lost)])
-        psfs = local_psfs(faded[: stage.pairs], faded[stage.pairs :], psf_size, grid)
-        psfs, _ = project_on_motion(psfs, basis)
+    for run in network.up_to(psf_size).walk(grey[None]):
+        if run.finest:
+            psfs = local_psfs(run.stage, run.maps[0], grey.shape, grid)
+            psfs, _ = project_on_motion(psfs, basis)
+            if not run.last:
+                run.latent = sharpen_locally(run.stage, run.blurry[0], psfs)[None]
     return psfs

@@ -17,15 +17,22 @@ from deconvnet.ops.psf import psf_to_otf
 from deconvnet.ops.resample import resample
 from deconvnet.restore.blind_steps import edge_gradients, psfs_from_gradients, value_range
 from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve, estimate_noise
-from deconvnet.restore.photo.psf_cleanup import JUDGED, SMALLEST_SIZE, clean_psf, middle, resized_psf, unlikeliness
+from deconvnet.restore.photo.psf_cleanup import (
+    SCORING_CROP,
+    SMALLEST_SIZE,
+    clean_psf,
+    middle,
+    resized_psf,
+    sparsity_cost,
+)
 
-__all__ = ["estimate_psf_sparse", "fit_score", "refine_psf"]
+__all__ = ["estimate_psf_sparse", "fit_cost", "refine_psf"]
 
 #: Prices of an edge pixel that are tried first when nothing is known of the PSF.
 FIRST_PRICES = (0.7e-2, 1.4e-2, 2.8e-2)
 #: Price when a good estimate is known, and the least that it falls to.
 REFINING_PRICE, LEAST_PRICE = 1e-3, 2e-4
-#: Price at which `fit_score` counts edges.
+#: Price at which `fit_cost` counts edges.
 JUDGING_PRICE = 1.4e-2
 #: The price of an edge is divided by this after every iteration.
 FALL = 1.1
@@ -126,7 +133,7 @@ def _relative(image):
     return image / image.dtype.type(extent)
 
 
-def fit_score(image, psf, *, border=None):
+def fit_cost(image, psf, *, border=None):
     """How badly a PSF fits a photo; for comparing PSFs of one photo, also of different sizes.
 
     Parameters
@@ -141,7 +148,7 @@ def fit_score(image, psf, *, border=None):
     Returns
     -------
     float
-        The smaller, the better: the `unlikeliness` of the deconvolved image, times the share of pixels that are edges
+        The smaller, the better: the `sparsity_cost` of the deconvolved image, times the share of pixels that are edges
         in the latent image of `edge_gradients`. Both are taken from the middle of the photo only.
 
     Notes
@@ -149,14 +156,14 @@ def fit_score(image, psf, *, border=None):
     What a wrong PSF leaves is ringing, which has many small differences, or a double contour, which has more edges.
     Tried on 18 photographs (8 of the benchmark of Levin et al. 2009, 10 with synthetic shake) with a bad, a middling
     and a good estimate of this module for each. The product was chosen among some thirty measures on half of them; on
-    the other half its choice is 0.18 dB below the best of the three on average, that of the unlikeliness alone 0.21 dB,
+    the other half its choice is 0.18 dB below the best of the three on average, that of `sparsity_cost` alone 0.21,
     that of the edges alone 0.46 dB. Against PSFs of other kinds it is less sure: a softened PSF often scores better
     than the true one, and of eleven very different PSFs its choice was 1.3 dB below the best.
     """
     psf = psf.astype(image.dtype) / psf.sum(dtype=image.dtype)
-    part = middle(image, JUDGED)
+    part = middle(image, SCORING_CROP)
     border = len(psf) // 2 if border is None else border
-    score = unlikeliness(deconvolve(part, psf, psf_error=ESTIMATED_PSF), border)
+    score = sparsity_cost(deconvolve(part, psf, psf_error=ESTIMATED_PSF), border)
     part = _relative(part)
     grid = extended_shape(part.shape, len(psf))
     y_hat = rfft2(extend_periodically(part, grid))
@@ -227,7 +234,7 @@ def estimate_psf_sparse(image, size, *, iterations=ITERATIONS, prices=FIRST_PRIC
         Iterations on each level of the pyramid.
     prices : sequence of float
         What an edge pixel costs on the coarsest level, see `edge_gradients`. Every price gives a PSF, and the one with
-        the best `fit_score` is refined: which way the coarse levels go is a matter of chance.
+        the best `fit_cost` is refined: which way the coarse levels go is a matter of chance.
     beta : float
         Positive weight of the squared PSF, see `psfs_from_gradients`.
 
@@ -265,5 +272,5 @@ def estimate_psf_sparse(image, size, *, iterations=ITERATIONS, prices=FIRST_PRIC
     start[side // 2, side // 2 - 1 : side // 2 + 1] = 0.5
     relative = _relative(image)
     candidates = [_coarse_to_fine(relative, start, grids, price, iterations, beta) for price in prices]
-    best = candidates[0] if len(candidates) == 1 else min(candidates, key=lambda psf: fit_score(image, psf))
+    best = candidates[0] if len(candidates) == 1 else min(candidates, key=lambda psf: fit_cost(image, psf))
     return _coarse_to_fine(relative, best, grids[-1:], REFINING_PRICE, iterations, beta)

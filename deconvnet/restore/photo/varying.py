@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
-import scipy.fft
+from collections.abc import Sequence
+from typing import Any
 
-from deconvnet.backend import array_module, irfft2, rfft2
+import numpy as np
+from numpy.typing import DTypeLike
+
+from deconvnet.backend import Array, array_module, irfft2, rfft2
 from deconvnet.blur.camera_motion import MotionBasis
 from deconvnet.blur.filter_flow import FilterFlow, patch_grid
 from deconvnet.errors import DeconvnetError
-from deconvnet.layers.psf_support import psf_support
-from deconvnet.layers.quotient import quotient
+from deconvnet.networks.photo_stage import Stage
 from deconvnet.ops.border import extended_shape
 from deconvnet.ops.psf import psf_to_otf
-from deconvnet.ops.window import bartlett_hann
 from deconvnet.restore.deconvolve.solvers import EXACT_PSF, deconvolve_with
 
 __all__ = [
@@ -26,13 +27,13 @@ __all__ = [
     "sharpen_locally",
 ]
 
-#: Regulariser of the quotient, as in the uniform network.
-BETA_PSF = 1e-4
-#: Share of the coefficients of camera motions that is kept (Schuler et al. 2015, Fig. 12).
-ETA = 0.0314
+#: Share of the coefficients of camera motions that is kept; Schuler et al. 2015, Fig. 12, keep PAPER_ETA.
+ETA, PAPER_ETA = 0.1, 0.0314
+#: Steps that fit them.
+REFINEMENTS = 60
 
 
-def choose_grid(shape, psf_size):
+def choose_grid(shape: Sequence[int], psf_size: int) -> tuple[int, int]:
     """Number of patches (rows, columns) for a picture.
 
     Parameters
@@ -45,68 +46,62 @@ def choose_grid(shape, psf_size):
     (int, int)
         So many that a patch is about eight PSFs wide, from 1 to 9 each way.
     """
-    return tuple(int(np.clip(round(n / (4 * psf_size)) - 1, 1, 9)) for n in shape)
+    height, width = shape
+    return _patches(height, psf_size), _patches(width, psf_size)
 
 
-def _windowed(features, rows, columns):
-    """All patches (R, M, side, side) of feature images (M, H, W), times Bartlett-Hann windows."""
-    xp = array_module(features)
-    window = bartlett_hann(rows.side)[:, None] * bartlett_hann(columns.side)
-    window = xp.asarray(window, dtype=features.dtype)
-    return xp.stack(
-        [
-            features[:, top : top + rows.side, left : left + columns.side] * window
-            for top in rows.first
-            for left in columns.first
-        ]
-    )
+def _patches(length: int, psf_size: int) -> int:
+    return int(np.clip(round(length / (4 * psf_size)) - 1, 1, 9))
 
 
-def local_psfs(x_features, y_features, psf_size, grid, *, beta=BETA_PSF):
-    """A PSF for every patch of the picture.
+def local_psfs(stage: Stage, maps: Array, shape: Sequence[int], grid: Sequence[int]) -> Array:
+    """A PSF for every patch of the picture, as a stage of the network estimates it.
 
     Parameters
     ----------
-    x_features, y_features : float array (M, H, W)
-        Pairs of feature images of the latent and of the blurry picture, as the network makes them.
-    psf_size : int
-        Side k of the PSFs.
+    stage : Stage
+        Its regulariser and its fading borders are used.
+    maps : float array (2m, h, w)
+        Feature images of the whole picture, as of `Stage.feature_maps`.
+    shape : (int, int)
+        Size (H, W) of the picture; the feature images lie in its middle.
     grid : (int, int)
         Number of patches (rows, columns), laid by `deconvnet.blur.filter_flow.patch_grid`.
-    beta : float
-        Regulariser of the quotient.
 
     Returns
     -------
-    array (rows, columns, k, k)
-        Non-negative, of sum 1.
+    float array (rows, columns, k, k)
+        Non-negative, of sum 1. One patch only gives the stage's PSF of the whole picture.
 
     Raises
     ------
     DeconvnetError
-        If a patch is smaller than twice the PSF.
+        If a patch is smaller than the PSF.
 
     Notes
     -----
-    ``psf(r) = F⁻¹[ Σ_i conj(F(w(r) x̃_i)) · F(w(r) ỹ_i) / ( Σ_i |F(w(r) x̃_i)|² + β ) ]``, cropped, clipped and
-    normalised (Schuler et al. 2015, Eq. (8)). The windows fade to zero at the picture's borders too, where those of
-    the filter flow stay at 1: a patch must not see a step there.
+    Schuler et al. 2015, Eq. (8), see `Stage.windowed_psf`; the windows are those of the filter flow.
     """
-    rows, columns = (patch_grid(n, count) for n, count in zip(x_features.shape[-2:], grid))
-    if min(rows.side, columns.side) < 2 * psf_size:
-        raise DeconvnetError(
-            f"patches of {columns.side}×{rows.side} pixels are too small for PSFs of {psf_size}: use fewer patches"
-        )
-    sides = tuple(scipy.fft.next_fast_len(side + psf_size, real=True) for side in (rows.side, columns.side))
-    gaps = [(0, 0), (0, 0), (0, sides[0] - rows.side), (0, sides[1] - columns.side)]
-    xp = array_module(x_features, y_features)
-    x, y = (xp.pad(_windowed(f, rows, columns), gaps) for f in (x_features, y_features))
-    raw, _ = quotient(x, y, beta)
-    psfs, _ = psf_support(raw, psf_size)
-    return psfs.reshape(*grid, psf_size, psf_size)
+    profiles = []
+    for length, inner, count in zip(shape, maps.shape[-2:], grid):
+        patches, lost = patch_grid(length, count), (length - inner) // 2
+        whole = np.zeros((count, length))
+        for row, first, window in zip(whole, patches.first, patches.windows):
+            row[first : first + patches.side] = window
+        profiles.append(whole[:, lost : lost + inner])
+    psfs = [[stage.windowed_psf(maps[None], down, across)[0] for across in profiles[1]] for down in profiles[0]]
+    xp = array_module(maps)
+    return xp.stack([xp.stack(row) for row in psfs])
 
 
-def project_on_motion(psfs, basis, *, eta=ETA, refinements=30):
+def project_on_motion(
+    psfs: Array,
+    basis: MotionBasis,
+    *,
+    weights: Array | None = None,
+    eta: float = ETA,
+    refinements: int = REFINEMENTS,
+) -> tuple[Array, Array]:
     """The nearest PSFs that one camera motion can have made.
 
     Parameters
@@ -115,93 +110,101 @@ def project_on_motion(psfs, basis, *, eta=ETA, refinements=30):
         Estimated PSFs, each of sum 1.
     basis : MotionBasis
         Of the same patches.
+    weights : float array (rows, columns), optional
+        How much each PSF is trusted, positive; all alike by default.
     eta : float
         Share of the coefficients that is kept, those of the largest, in (0, 1].
     refinements : int
-        Steps that fit the kept coefficients to the PSFs; 0 leaves them as Eq. (9) has them.
+        Steps that fit the coefficients to the PSFs, half of them before the small ones are dropped; 0 leaves them as
+        Eq. (9) has them.
 
     Returns
     -------
-    psfs : array (rows, columns, k, k)
+    psfs : float array (rows, columns, k, k)
         ``B(r) μ``, each of sum 1.
-    mu : array (A, k, k)
+    mu : float array (A, k, k)
         Coefficients, of sum 1.
 
     Notes
     -----
-    ``μ = T_η( Σ_r B(r)ᵀ psf(r) )`` (Schuler et al. 2015, Eq. (9)). That sum is a back-projection: it finds where μ is
-    large, but a basis whose columns overlap gives it blurred. The refinements are Richardson-Lucy steps,
-    ``μ ← μ · Bᵀ(psf / Bμ) / Bᵀ1``, which keep it non-negative and zero where T_η made it zero.
+    ``μ = T_η( Σ_r B(r)ᵀ psf(r) )`` (Schuler et al. 2015, Eq. (9)). That sum is a back-projection: a basis whose columns
+    overlap gives μ blurred, and its largest coefficients are not those of the motion. So μ is fitted before T_η and
+    after it, by Richardson-Lucy steps, ``μ ← μ · Bᵀ(v psf / Bμ) / Bᵀv`` with the weights v, which keep it non-negative
+    and zero where T_η made it zero.
     """
     if not 0 < eta <= 1:
         raise ValueError(f"the share of kept coefficients must lie in (0, 1], not {eta}")
     xp = array_module(psfs)
-    mu = basis.adjoint(psfs)
+    trust = xp.ones(psfs.shape[:2], psfs.dtype) if weights is None else weights.astype(psfs.dtype)
+    trust = trust[:, :, None, None]
+    tiny = xp.finfo(psfs.dtype).tiny ** 0.5
+    seen = xp.maximum(basis.adjoint(trust * xp.ones_like(psfs)), tiny)
+
+    def fitted(mu: Array, steps: int) -> Array:
+        for _ in range(steps):
+            model = basis.forward(mu)
+            mu = mu * basis.adjoint(trust * xp.where(model > tiny, psfs / xp.maximum(model, tiny), 0)) / seen
+        return mu
+
+    mu = basis.adjoint(trust * psfs)
+    mu = fitted(mu / mu.sum(), refinements // 2)
     kept = max(1, round(eta * mu.size))
     least = xp.partition(mu.ravel(), mu.size - kept)[mu.size - kept]
-    mu = xp.where(mu >= xp.maximum(least, 0), mu, 0)
-    mu /= mu.sum()
-    if refinements:
-        tiny = xp.finfo(psfs.dtype).tiny ** 0.5
-        seen = xp.maximum(basis.adjoint(xp.ones_like(psfs)), tiny)
-        for _ in range(refinements):
-            model = basis.forward(mu)
-            mu = mu * basis.adjoint(xp.where(model > tiny, psfs / xp.maximum(model, tiny), 0)) / seen
-        mu /= mu.sum()
+    mu = fitted(xp.where(mu >= xp.maximum(least, 0), mu, 0), refinements - refinements // 2)
+    mu = mu / mu.sum()
     result = basis.forward(mu)
     total = result.sum(axis=(-2, -1), keepdims=True)
     return xp.where(total > 0, result / xp.where(total > 0, total, 1), psfs), mu
 
 
-def motion_basis(shape, grid, psf_size, dtype=np.float32):
+def motion_basis(
+    shape: Sequence[int], grid: Sequence[int], psf_size: int, dtype: DTypeLike = np.float32
+) -> MotionBasis:
     """The basis of camera motions for a picture's patches, `MotionBasis`."""
     centres = tuple(patch_grid(n, count).centres for n, count in zip(shape, grid))
     return MotionBasis(centres, shape, psf_size, dtype=dtype)
 
 
-def sharpen_locally(image, psfs, beta):
-    """A quick latent image: every patch divided by its PSF in Fourier space, and put together again.
+def sharpen_locally(stage: Stage, image: Array, psfs: Array) -> Array:
+    """The latent image between two stages, from local PSFs.
 
     Parameters
     ----------
+    stage : Stage
+        Its image estimation is used, with the regulariser that it has learned.
     image : float array (H, W)
+        Blurry, without its mean.
     psfs : float array (rows, columns, k, k)
-    beta : float
-        Regulariser of the quotient.
 
     Returns
     -------
-    array (H, W)
+    float array (H, W)
 
     Notes
     -----
-    ``Σ_r w(r) F⁻¹[ conj(F psf(r)) F y_r / ( |F psf(r)|² + β ) ]``, where y_r is the patch with its surroundings. It
-    stands for the image estimation between the stages of the network (Schuler et al. 2015, Eq. (5)).
+    ``Σ_r w(r) F⁻¹[ conj(F psf(r)) F y_r / ( |F psf(r)|² + β_x ) ]`` (Schuler et al. 2015, Eq. (5)), where y_r is the
+    patch with up to 2k pixels of its surroundings. One patch only gives what the stage does with one PSF.
     """
     xp = array_module(image, psfs)
-    k = psfs.shape[-1]
     rows, columns = (patch_grid(n, count) for n, count in zip(image.shape, psfs.shape[:2]))
-    padded = xp.pad(image, 2 * k, mode="symmetric")
-    sides = tuple(scipy.fft.next_fast_len(side + 4 * k, real=True) for side in (rows.side, columns.side))
-    windows = [xp.asarray(grid.windows, dtype=image.dtype) for grid in (rows, columns)]
-    fade = [xp.ones(side + 4 * k, image.dtype) for side in (rows.side, columns.side)]
-    for profile in fade:
-        ramp = xp.asarray(np.sin(0.5 * np.pi * (np.arange(k) + 0.5) / k) ** 2, dtype=image.dtype)
-        profile[:k] = ramp
-        profile[-k:] = ramp[::-1]
-    mean = image.mean()  # taken off so that the fading borders are no edges
     out = xp.zeros_like(image)
     for i, top in enumerate(rows.first):
         for j, left in enumerate(columns.first):
-            patch = padded[top : top + rows.side + 4 * k, left : left + columns.side + 4 * k] - mean
-            room = xp.zeros(sides, image.dtype)
-            room[: patch.shape[0], : patch.shape[1]] = patch * fade[0][:, None] * fade[1]
-            otf = psf_to_otf(psfs[i, j], sides)
-            sharp = irfft2(otf.conj() * rfft2(room) / (otf.real**2 + otf.imag**2 + beta), sides)
-            inside = sharp[2 * k : 2 * k + rows.side, 2 * k : 2 * k + columns.side]
-            window = windows[0][i][:, None] * windows[1][j]
-            out[top : top + rows.side, left : left + columns.side] += window * (inside + mean)
+            part, inside = _with_surroundings(image.shape, (top, left), (rows.side, columns.side), 2 * psfs.shape[-1])
+            sharp, _ = stage.image.forward(xp.ascontiguousarray(image[part])[None], psfs[i, j][None])
+            window = xp.asarray(np.outer(rows.windows[i], columns.windows[j]), dtype=image.dtype)
+            out[top : top + rows.side, left : left + columns.side] += window * sharp[0][inside]
     return out
+
+
+def _with_surroundings(
+    shape: Sequence[int], first: Sequence[int], sides: Sequence[int], margin: int
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Slices of a patch with a margin, as far as the picture reaches, and of the patch inside of that."""
+    starts = [max(0, f - margin) for f in first]
+    part = tuple(slice(s, min(n, f + side + margin)) for s, n, f, side in zip(starts, shape, first, sides))
+    inside = tuple(slice(f - s, f - s + side) for s, f, side in zip(starts, first, sides))
+    return part, inside
 
 
 class VaryingBlur:
@@ -221,7 +224,7 @@ class VaryingBlur:
         Mean squared magnitude of the PSFs' transfer functions.
     """
 
-    def __init__(self, psfs, image_shape):
+    def __init__(self, psfs: Array, image_shape: Sequence[int]):
         xp = array_module(psfs)
         k = psfs.shape[-1]
         self.shape = extended_shape(image_shape, k)
@@ -232,19 +235,26 @@ class VaryingBlur:
         flat = psfs.reshape(-1, k, k)
         self.power = sum(xp.abs(psf_to_otf(psf, self.shape)) ** 2 for psf in flat) / len(flat)
 
-    def _moved(self, image, by):
+    def _moved(self, image: Array, by: int) -> Array:
         return array_module(image).roll(image, (by, by), axis=(0, 1))
 
-    def forward(self, x_hat):
+    def forward(self, x_hat: Array) -> Array:
         """Blurry image on the grid from the half spectrum of a latent one."""
         return self._moved(self.flow.forward(self._moved(irfft2(x_hat, self.shape), self.before)), -self.before)
 
-    def adjoint(self, y):
+    def adjoint(self, y: Array) -> Array:
         """Adjoint of `forward`, up to the factor H'·W' of the transforms."""
         return rfft2(self._moved(self.flow.adjoint(self._moved(y, self.before)), -self.before))
 
 
-def deconvolve_varying(image, psfs, method="hyper-laplacian", *, noise=None, psf_error=EXACT_PSF):
+def deconvolve_varying(
+    image: Array,
+    psfs: Array,
+    method: str = "hyper-laplacian",
+    *,
+    noise: float | None = None,
+    psf_error: Any = EXACT_PSF,
+) -> Array:
     """The sharp picture from a blurry one and the PSFs of its patches.
 
     Parameters

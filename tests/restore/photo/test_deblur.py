@@ -118,7 +118,7 @@ def test_an_estimated_psf_is_cleaned_and_a_known_one_is_not(colour, psf):
 
 def test_sizes_without_a_trained_stage_are_not_used(pyramid, colour):
     network = Pyramid(scales=pyramid.config["scales"], rng=np.random.default_rng(0))
-    network.active[...] = 2  # both stages of the first scale
+    network.grow(2)  # both stages of the first scale
     _, chosen = deblur(colour[1][..., 0], model=network, device="cpu", return_psf=True)
     assert len(chosen) == 9
     with pytest.raises(DeconvnetError, match="no PSF size 13: use 9 or auto"):

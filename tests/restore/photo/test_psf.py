@@ -12,7 +12,7 @@ from deconvnet.errors import DeconvnetError
 from deconvnet.metrics import psf_error, psnr
 from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve
 from deconvnet.restore.photo.psf import check_psf_options, estimate_psf, estimate_varying_psfs
-from deconvnet.restore.photo.psf_cleanup import clean_psf, sharpen_psf, unlikeliness
+from deconvnet.restore.photo.psf_cleanup import clean_psf, sharpen_psf, sparsity_cost
 
 SIZES = (9, 17, 25)
 
@@ -81,13 +81,13 @@ def test_unlikeliness_grows_with_ringing_and_with_blur_and_leaves_out_the_border
     scene = skimage.data.camera()[100:300, 100:300].astype(np.float64) / 255
     rows = np.arange(200)[:, None]
     ringing = scene + 0.05 * np.cos(rows) * np.cos(rows.T)
-    assert unlikeliness(ringing) > 1.5 * unlikeliness(scene)
+    assert sparsity_cost(ringing) > 1.5 * sparsity_cost(scene)
     mild = gaussian_filter(scene, 1.0)  # sparser in absolute terms, but less sparse for its contrast
-    assert unlikeliness(mild) * np.ptp(mild) ** 0.8 < unlikeliness(ringing)
+    assert sparsity_cost(mild) * np.ptp(mild) ** 0.8 < sparsity_cost(ringing)
     framed = scene.copy()
     framed[0] = 1 - framed[0]
-    assert unlikeliness(framed, border=1) == unlikeliness(scene, border=1)
-    assert unlikeliness(np.full((9, 9), 0.5)) == 0
+    assert sparsity_cost(framed, border=1) == sparsity_cost(scene, border=1)
+    assert sparsity_cost(np.full((9, 9), 0.5)) == 0
 
 
 def _filling_psf(rng, size):

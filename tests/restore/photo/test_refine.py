@@ -10,7 +10,7 @@ from deconvnet.blur.psf import sample_gp_psfs
 from deconvnet.errors import DeconvnetError
 from deconvnet.metrics import psf_error, psnr
 from deconvnet.restore.deconvolve.solvers import deconvolve
-from deconvnet.restore.photo.refine import estimate_psf_sparse, fit_score, refine_psf
+from deconvnet.restore.photo.refine import estimate_psf_sparse, fit_cost, refine_psf
 
 SIZE = 13
 
@@ -78,7 +78,7 @@ def test_of_several_prices_the_psf_with_the_best_score_is_taken(blurry):
     prices = (0.003, 0.02, 0.3)
     each = [estimate_psf_sparse(blurry, SIZE, prices=(price,), iterations=2) for price in prices]
     together = estimate_psf_sparse(blurry, SIZE, prices=prices, iterations=2)
-    best = int(np.argmin([fit_score(blurry, psf) for psf in each]))
+    best = int(np.argmin([fit_cost(blurry, psf) for psf in each]))
     np.testing.assert_array_equal(together, each[best])
 
 
@@ -95,7 +95,7 @@ def test_the_score_prefers_the_true_psf(blurry, psf, device):
     rng = np.random.default_rng(5)
     others = [delta(SIZE), disturbed(psf, rng), shake(8), gaussian_filter(delta(SIZE), 2.5), psf[4:9, 4:9] + 1e-3]
     image = to_device(blurry, device)
-    scores = [fit_score(image, to_device(np.ascontiguousarray(k), device)) for k in (psf, *others)]
+    scores = [fit_cost(image, to_device(np.ascontiguousarray(k), device)) for k in (psf, *others)]
     assert np.argmin(scores) == 0
 
 

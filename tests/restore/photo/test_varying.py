@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 import skimage.data
+from scipy.ndimage import gaussian_filter
 
 from deconvnet.backend import irfft2, rfft2, to_device, to_host
 from deconvnet.blur.camera_motion import random_motion
 from deconvnet.blur.filter_flow import filter_flow
 from deconvnet.errors import DeconvnetError
 from deconvnet.metrics import psf_error, psnr
+from deconvnet.networks.photo_pyramid import Pyramid, scale_config
+from deconvnet.networks.photo_stage import Stage
 from deconvnet.restore.deconvolve.solvers import Convolution, deconvolve
 from deconvnet.restore.photo.varying import (
     VaryingBlur,
@@ -28,8 +31,17 @@ def relative_error(psfs, true):
     return float(psf_error(psfs, true).mean())
 
 
+def stage(beta_psf, beta_image=0.01):
+    """A stage of the network with these regularisers; its features are not used."""
+    rng = np.random.default_rng(0)
+    made = Stage(K, latent=False, filters=2, filter_size=3, hidden_layers=0, pairs=2, rng=rng)
+    made.quotient.log_beta.value[...] = np.log(beta_psf)
+    made.image.log_beta.value[...] = np.log(beta_image)
+    return made
+
+
 def gradients(image):
-    return np.stack([np.diff(image, axis=0)[:, 1:], np.diff(image, axis=1)[1:]])
+    return [np.diff(image, axis=0)[1:, 1:-1], np.diff(image, axis=1)[1:-1, 1:]]
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +127,8 @@ def test_a_share_outside_its_range_is_refused(scene):
 
 def test_local_psfs_of_true_gradients_are_near_the_true_ones_after_projection(scene):
     sharp, blurry, psfs, basis = scene
-    found = local_psfs(gradients(sharp), gradients(blurry), K, GRID)
+    maps = np.stack([*gradients(sharp), *gradients(blurry)])
+    found = local_psfs(stage(1e-5), maps, blurry.shape, GRID)
     assert found.shape == psfs.shape
     np.testing.assert_allclose(found.sum(axis=(-2, -1)), 1, atol=1e-4)
     projected, _ = project_on_motion(found, basis)
@@ -126,14 +139,43 @@ def test_local_psfs_of_true_gradients_are_near_the_true_ones_after_projection(sc
 
 
 def test_patches_smaller_than_two_psfs_are_refused():
-    features = np.zeros((1, 40, 40), np.float32)
+    maps = np.zeros((4, 28, 28), np.float32)
     with pytest.raises(DeconvnetError, match="use fewer patches"):
-        local_psfs(features, features, K, (4, 4))
+        local_psfs(stage(1.0), maps, (30, 30), (4, 4))
 
 
 def test_quick_latent_image_is_nearer_to_the_sharp_one(scene):
     sharp, blurry, psfs, _ = scene
-    assert psnr(sharpen_locally(blurry, psfs, 0.01), sharp) > psnr(blurry, sharp) + 1.5
+    mean = blurry.mean()
+    restored = sharpen_locally(stage(1.0), blurry - mean, psfs) + mean
+    assert psnr(restored, sharp) > psnr(blurry, sharp) + 1.5
+
+
+def test_one_patch_is_the_network_itself_in_every_stage():
+    scales = [scale_config(9, 2), scale_config(K, 2)]
+    network = Pyramid(scales=scales, rng=np.random.default_rng(5))
+    blurry = skimage.data.camera()[100:222, 150:301].astype(np.float32) / 255
+    for run in network.walk(blurry[None]):
+        found = local_psfs(run.stage, run.maps[0], run.blurry.shape[-2:], (1, 1))
+        assert found.shape == (1, 1, *run.psf.shape[1:])
+        np.testing.assert_allclose(found[0, 0], run.psf[0], atol=2e-5 * run.psf.max())
+        latent = sharpen_locally(run.stage, run.blurry[0], run.psf[None])
+        np.testing.assert_allclose(latent, run.latent[0], atol=1e-5)
+
+
+def test_the_regulariser_weighs_the_same_in_a_patch_as_in_the_whole():
+    """β is of power per pixel and frequency, so a fading patch of even texture gives the PSF of the whole."""
+    rng = np.random.default_rng(3)
+    texture = gaussian_filter(rng.standard_normal((8, 200, 200)), (0, 2, 2)).astype(np.float32)
+    maps = np.concatenate([texture, texture])[None]
+    one = Stage(K, latent=False, filters=2, filter_size=3, hidden_layers=0, pairs=8, rng=rng)
+    one.quotient.log_beta.value[...] = np.log(0.1)
+    ones, fading = np.ones(200), np.zeros(200)
+    fading[50:150] = np.sin(np.pi * (np.arange(100) + 0.5) / 100) ** 2
+    whole, patch = one.windowed_psf(maps, ones, ones), one.windowed_psf(maps, fading, fading)
+    assert relative_error(patch, whole) < 0.003
+    # With features twice as strong, as another normalisation would have them, it is another PSF.
+    assert relative_error(one.windowed_psf(2 * maps, fading, fading), whole) > 0.01
 
 
 def test_grid_grows_with_the_picture_and_its_patches_hold_their_psfs():
