@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from deconvnet.cli.options import Subparsers, add_device, add_quiet
 from deconvnet.errors import DeconvnetError
@@ -101,13 +102,13 @@ def _photo(options: argparse.Namespace) -> None:
     if options.psf and options.varying:
         raise DeconvnetError("a known PSF holds for the whole photo: leave either --psf or --varying away")
     device = resolve_device(options.device)
-    model, psf = None, None
+    model: Any = None
+    psf = None
     if options.psf:
         psf = luminance(read_image(options.psf).pixels)
     else:
         model = load_network(options.model, kind="photo", device=device)
-        refine = options.refine and not options.varying
-        check_psf_options(model, options.psf_size, options.psf_sharpen, options.psf_threshold, refine)
+        check_psf_options(model, options.psf_size, options.psf_sharpen, options.psf_threshold, options.refine)
     pixels, bits = read_image(options.photo, keep_alpha=output.suffix.lower() in WITH_ALPHA)
     bits = 16 if bits > 8 and 16 in WRITABLE[output.suffix.lower()] else 8
     sharp, psf = deblur(

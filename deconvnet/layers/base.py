@@ -19,7 +19,6 @@ __all__ = ["Layer", "Parameter"]
 _L = TypeVar("_L", bound="Layer")
 
 
-
 class Parameter:
     """A learned array and its accumulated gradient.
 

@@ -9,6 +9,7 @@ widths and its 14 frames, and "compact", narrower, for any number of frames in a
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from deconvnet.layers.spectral_filter import FILTER_REALS, SpectralFilter, ident
 __all__ = ["SIZES", "FilterBurst"]
 
 #: The two networks: frames (None: any number), units of the dense layers, number of layers of g units.
-SIZES = {
+SIZES: dict[str, dict[str, Any]] = {
     "paper": {"frames": 14, "w1": 1024, "w2": 2048, "g": 4096, "layers": 5, "hidden": 32},
     "compact": {"frames": None, "w1": 256, "w2": 512, "g": 1024, "layers": 3, "hidden": 8},
 }
@@ -162,7 +163,7 @@ class FilterBurst(Layer):
             mixed[..., band], cache = layer.forward(xp.ascontiguousarray(plain[..., band]), train=train)
             across.append(cache)
         rows = mixed.reshape(-1, mixed.shape[-1])  # every frame of every burst: one product per layer
-        kept = [] if train else None
+        kept: list | None = [] if train else None
         pairs = [self._merge(layer, rows[:, part], kept) for layer, part in zip(self.merge1, _MERGES)]
         halves = [
             self._merge(layer, xp.concatenate(pairs[i : i + 2], axis=1), kept) for i, layer in enumerate(self.merge2)

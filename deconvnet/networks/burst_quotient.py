@@ -270,7 +270,7 @@ class QuotientBurst(Layer):
             return self.deconvolve(patches, psfs, adaptation), None
         sharp, parts = self._quotient(frames_hat, psfs, adaptation)
         prediction = self._central(sharp, self.centre) + means.mean(axis=1)[:, None, None]
-        return prediction, _Cache(*kept, psfs, *parts)
+        return prediction, _Cache._make((*kept, psfs, *parts))
 
     def backward(self, dprediction, cache, *, dpsfs=None):
         """Accumulate the gradients of all parameters; the frames themselves get none (None is returned).

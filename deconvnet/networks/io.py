@@ -72,7 +72,7 @@ def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Array], recor
     from safetensors.numpy import save
 
     host = {name: to_host(a) for name, a in arrays.items()}
-    with replacing(path) as part, part.open("wb") as file:  # save_file would not give it ordinary permissions
+    with replacing(Path(path)) as part, part.open("wb") as file:  # save_file would not give it ordinary permissions
         file.write(save(host, metadata={"deconvnet": json.dumps(record)}))
         file.flush()
         os.fsync(file.fileno())
@@ -139,8 +139,8 @@ def load_network(path: str | os.PathLike[str], *, kind: str | None = None, devic
     DeconvnetError
         If the file is missing, unreadable, of another kind, or its weights do not fit.
     """
-    path = find_model(path)
-    arrays, record = load_arrays(path)
+    file = find_model(Path(path) if isinstance(path, os.PathLike) else path)
+    arrays, record = load_arrays(file)
     if "network" not in record or "config" not in record:
         raise DeconvnetError(f"{path} holds no network; name the model.safetensors of a training run")
     if kind is not None and record.get("kind") != kind:

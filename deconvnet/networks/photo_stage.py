@@ -84,7 +84,8 @@ class Stage(Layer):
         image's filters, further feature images) keeps its random values at a tenth: it must not disturb at first, and
         must not be zero either, or it would never learn. Stages of other widths or depths are left as they are.
         """
-        mine, theirs = self.features, other.features
+        mine: Any = self.features
+        theirs: Any = other.features
         if len(mine.hidden) != len(theirs.hidden) or mine.conv.bias.value.shape != theirs.conv.bias.value.shape:
             return
         shared = min(mine.channels, theirs.channels)
@@ -111,9 +112,10 @@ class Stage(Layer):
         """Input of the features (B, 1 or 2, H, W)."""
         return array_module(y, latent).stack([y, latent], axis=1) if self.latent else y[:, None]
 
-    def _grid(self, shape: Sequence[int]) -> list[int]:
+    def _grid(self, shape: Sequence[int]) -> tuple[int, int]:
         """Size with a fast DFT to which feature images of this size are continued."""
-        return [scipy.fft.next_fast_len(max(n, self.psf_size), real=True) for n in shape]
+        height, width = (scipy.fft.next_fast_len(max(n, self.psf_size), real=True) for n in shape)
+        return height, width
 
     def forward(self, y: Array, latent: Array | None = None, *, train: bool = False) -> tuple[Array, Any]:
         """PSFs of blurry images.

@@ -12,7 +12,14 @@ from deconvnet.networks.protocols import PhotoNetwork
 from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve
 from deconvnet.restore.photo.psf_cleanup import SCORING_CROP, THRESHOLD, clean_psf, middle, sharpen_psf, sparsity_cost
 from deconvnet.restore.photo.refine import estimate_psf_sparse, fit_cost, refine_psf
-from deconvnet.restore.photo.varying import local_psfs, motion_basis, project_on_motion, sharpen_locally
+from deconvnet.restore.photo.varying import (
+    edge_strength,
+    local_psfs,
+    motion_basis,
+    project_on_motion,
+    refine_locally,
+    sharpen_locally,
+)
 
 __all__ = ["check_psf_options", "estimate_psf", "estimate_varying_psfs"]
 
@@ -156,7 +163,7 @@ def estimate_varying_psfs(
     grey : float array (H, W)
         Luminance in [0, 1].
     psf_size : int
-        One of the network's `trained_sizes`.
+        One of the network's `trained_sizes`; with ``refine`` any odd size.
     grid : (int, int)
         Patches (rows, columns).
     refine : bool
@@ -175,15 +182,28 @@ def estimate_varying_psfs(
     Notes
     -----
     Schuler et al. 2015, Sec. 5.3, in every stage of the finest scale: the quotient of windowed features, the
-    projection on camera motions, and a latent image by local quotients for the stage after.
+    projection on camera motions, and a latent image by local quotients for the stage after. With ``refine`` the local
+    PSFs are refined then (`refine_locally`) and projected once more. Patches count by the strength of their edges.
+    A size that the network lacks starts from its largest smaller one; below all of them, from one PSF for the photo.
     """
     _usable_sizes(network, grey.shape, psf_size)
-    basis = motion_basis(grey.shape, grid, psf_size, dtype=grey.dtype)
-    psfs = None
-    for run in network.up_to(psf_size).walk(grey[None]):
-        if run.finest:
-            psfs = local_psfs(run.stage, run.maps[0], grey.shape, grid)
-            psfs, _ = project_on_motion(psfs, basis)
-            if not run.last:
-                run.latent = sharpen_locally(run.stage, run.blurry[0], psfs)[None]
+    xp = array_module(grey)
+    trust = edge_strength(grey, grid)
+    known = [size for size in network.trained_sizes() if size <= psf_size]
+    if known:
+        basis = motion_basis(grey.shape, grid, known[-1], dtype=grey.dtype)
+        for run in network.up_to(known[-1]).walk(grey[None]):
+            if run.finest:
+                psfs = local_psfs(run.stage, run.maps[0], grey.shape, grid)
+                psfs, _ = project_on_motion(psfs, basis, weights=trust)
+                if not run.last:
+                    run.latent = sharpen_locally(run.stage, run.blurry[0], psfs)[None]
+        room = (psf_size - known[-1]) // 2
+        psfs = xp.pad(psfs, ((0, 0), (0, 0), (room, room), (room, room)))
+    else:
+        one = estimate_psf(network, grey, psf_size)
+        psfs = xp.ascontiguousarray(xp.broadcast_to(one, (*grid, psf_size, psf_size)))
+    if refine:
+        basis = motion_basis(grey.shape, grid, psf_size, dtype=grey.dtype)
+        psfs, _ = project_on_motion(refine_locally(grey, psfs), basis, weights=trust)
     return psfs

@@ -14,6 +14,7 @@ __all__ = [
     "THRESHOLD",
     "clean_psf",
     "middle",
+    "moved_onto",
     "resized_psf",
     "sharpen_psf",
     "sparsity_cost",
@@ -63,6 +64,33 @@ def clean_psf(psf: Array, threshold: float = THRESHOLD, least_part: float = LEAS
     kept &= mass[parts] >= least_part * mass.max()
     clean = psf * xp.asarray(kept)
     return clean / clean.sum()
+
+
+def moved_onto(psf: Array, other: Array) -> Array:
+    """A PSF moved by whole pixels to where it correlates best with another one.
+
+    Parameters
+    ----------
+    psf, other : float array (k, k)
+        Non-negative.
+
+    Returns
+    -------
+    float array (k, k)
+        Of sum 1; what leaves the support is lost.
+    """
+    xp = array_module(psf, other)
+    side = len(psf)
+    grid = (2 * side, 2 * side)
+    padded = xp.pad(xp.stack([psf, other]), ((0, 0), (0, side), (0, side)))
+    psf_hat, other_hat = rfft2(padded)
+    best = int(irfft2(psf_hat.conj() * other_hat, grid).argmax())
+    down, across = ((n + side) % (2 * side) - side for n in divmod(best, 2 * side))
+    moved = xp.zeros_like(psf)
+    dst = tuple(slice(max(n, 0), side + min(n, 0)) for n in (down, across))
+    src = tuple(slice(max(-n, 0), side - max(n, 0)) for n in (down, across))
+    moved[dst] = psf[src]
+    return moved / moved.sum()
 
 
 def resized_psf(psf: Array, factor: float, size: int) -> Array:

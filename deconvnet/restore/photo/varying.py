@@ -15,15 +15,21 @@ from deconvnet.errors import DeconvnetError
 from deconvnet.networks.photo_stage import Stage
 from deconvnet.ops.border import extended_shape
 from deconvnet.ops.psf import psf_to_otf
+from deconvnet.parallel import ordered_map
+from deconvnet.restore.blind_steps import value_range
 from deconvnet.restore.deconvolve.solvers import EXACT_PSF, deconvolve_with
+from deconvnet.restore.photo.psf_cleanup import middle, moved_onto
+from deconvnet.restore.photo.refine import refine_psf
 
 __all__ = [
     "VaryingBlur",
     "choose_grid",
     "deconvolve_varying",
+    "edge_strength",
     "local_psfs",
     "motion_basis",
     "project_on_motion",
+    "refine_locally",
     "sharpen_locally",
 ]
 
@@ -31,6 +37,10 @@ __all__ = [
 ETA, PAPER_ETA = 0.1, 0.0314
 #: Steps that fit them.
 REFINEMENTS = 60
+#: Share of the mean that the least strength of edges counts.
+LEAST_STRENGTH = 1e-3
+#: Side of the middle part of a patch in which its PSF is refined, and the iterations.
+REFINED_PATCH, LOCAL_ITERATIONS = 512, 2
 
 
 def choose_grid(shape: Sequence[int], psf_size: int) -> tuple[int, int]:
@@ -157,8 +167,77 @@ def project_on_motion(
     return xp.where(total > 0, result / xp.where(total > 0, total, 1), psfs), mu
 
 
+def edge_strength(image: Array, grid: Sequence[int]) -> Array:
+    """How much every patch tells of its PSF: mean squared difference of neighbouring pixels, relative to all patches.
+
+    Parameters
+    ----------
+    image : float array (H, W)
+    grid : (int, int)
+
+    Returns
+    -------
+    float array (rows, columns)
+        Positive, about 1 on average.
+    """
+    xp = array_module(image)
+    strength = xp.stack([_mean_power(image[part]) for part in _parts(image.shape, grid)]).reshape(*grid)
+    mean = strength.mean()
+    return (strength + LEAST_STRENGTH * mean) / mean if mean > 0 else xp.ones_like(strength)
+
+
+def _mean_power(patch: Array) -> Array:
+    xp = array_module(patch)
+    return (xp.diff(patch, axis=0) ** 2).mean() + (xp.diff(patch, axis=1) ** 2).mean()
+
+
+def _parts(shape: Sequence[int], grid: Sequence[int]) -> list[tuple[slice, slice]]:
+    """Where the patches lie, row by row."""
+    rows, columns = (patch_grid(n, count) for n, count in zip(shape, grid))
+    return [
+        (slice(int(top), int(top) + rows.side), slice(int(left), int(left) + columns.side))
+        for top in rows.first
+        for left in columns.first
+    ]
+
+
+def refine_locally(image: Array, psfs: Array) -> Array:
+    """Every local PSF refined by the edges of its own patch.
+
+    Parameters
+    ----------
+    image : float array (H, W)
+        Blurry luminance in [0, 1].
+    psfs : float array (rows, columns, k, k)
+        Estimates, each of sum 1.
+
+    Returns
+    -------
+    float array (rows, columns, k, k)
+        Non-negative, each of sum 1, moved to where its estimate lies: neighbouring patches must not drift apart. In a
+        patch without edges the estimate stays.
+
+    Notes
+    -----
+    A few steps on the finest level (`deconvnet.restore.photo.refine.refine_psf`) in the middle of the patch: a patch
+    holds few edges, and what they tell wrong the projection on camera motions has to take out again.
+    """
+    xp = array_module(image, psfs)
+    flat = psfs.reshape(-1, *psfs.shape[2:])
+
+    def refined(item: tuple[tuple[slice, slice], Array]) -> Array:
+        part, estimate = item
+        patch = middle(image[part], REFINED_PATCH)
+        if not value_range(patch) > 0:
+            return estimate
+        return moved_onto(refine_psf(patch, estimate, levels=1, iterations=LOCAL_ITERATIONS), estimate)
+
+    found = ordered_map(refined, zip(_parts(image.shape, psfs.shape[:2]), flat))
+    return xp.stack(found).reshape(psfs.shape)
+
+
 def motion_basis(
-    shape: Sequence[int], grid: Sequence[int], psf_size: int, dtype: DTypeLike = np.float32
+    shape: tuple[int, int], grid: Sequence[int], psf_size: int, dtype: DTypeLike = np.float32
 ) -> MotionBasis:
     """The basis of camera motions for a picture's patches, `MotionBasis`."""
     centres = tuple(patch_grid(n, count).centres for n, count in zip(shape, grid))
@@ -224,7 +303,7 @@ class VaryingBlur:
         Mean squared magnitude of the PSFs' transfer functions.
     """
 
-    def __init__(self, psfs: Array, image_shape: Sequence[int]):
+    def __init__(self, psfs: Array, image_shape: tuple[int, int]):
         xp = array_module(psfs)
         k = psfs.shape[-1]
         self.shape = extended_shape(image_shape, k)

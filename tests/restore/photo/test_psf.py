@@ -12,7 +12,7 @@ from deconvnet.errors import DeconvnetError
 from deconvnet.metrics import psf_error, psnr
 from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve
 from deconvnet.restore.photo.psf import check_psf_options, estimate_psf, estimate_varying_psfs
-from deconvnet.restore.photo.psf_cleanup import clean_psf, sharpen_psf, sparsity_cost
+from deconvnet.restore.photo.psf_cleanup import clean_psf, moved_onto, sharpen_psf, sparsity_cost
 
 SIZES = (9, 17, 25)
 
@@ -176,6 +176,18 @@ def test_refinement_mends_the_estimate_also_at_sizes_that_the_network_lacks(psf,
     wide = _resized(psf, 21)
     fit = min(psf_error(np.roll(_resized(found, 21), (dy, dx), (0, 1)), wide) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
     assert fit < 0.5 * psf_error(soft / soft.sum(), psf)
+
+
+def test_a_psf_is_moved_back_onto_another_one(psf):
+    for shift in ((2, -3), (-1, 0), (0, 0)):
+        away = np.zeros_like(psf)
+        room = np.pad(psf, 4)
+        away[...] = room[4 - shift[0] : 21 - shift[0], 4 - shift[1] : 21 - shift[1]]
+        if away.sum() > 0.999:  # nothing has left the support
+            np.testing.assert_allclose(moved_onto(away, psf), psf, atol=1e-6)
+    point = np.zeros((17, 17), np.float32)
+    point[8, 8] = 1
+    assert moved_onto(np.roll(point, (5, -6), (0, 1)), point)[8, 8] == 1
 
 
 def test_sizes_may_be_text(psf):
