@@ -10,8 +10,9 @@ from scipy.ndimage import gaussian_filter
 
 from bench import figures
 from bench.experiments.camera_path import fragments_of_path, path_psfs, random_path
-from bench.experiments.common import Sizes, unseen_photographs
+from bench.experiments.common import Sizes, on_one_side, unseen_photographs
 from bench.experiments.stacked_baseline import Stacked, twice
+from bench.experiments.text_pages import text_pages
 from deconvnet.layers.fba import fba
 from deconvnet.networks.burst_filter import FilterBurst
 from deconvnet.networks.io import load_network, save_network
@@ -252,6 +253,24 @@ def test_only_photographs_that_training_leaves_out_are_used(images):
     found = unseen_photographs(images, 2, 100)
     assert set(found) <= set(unseen.names) and not set(found) & set(seen.names)
     assert all(pixels.shape == (100, 100) for pixels in found.values())
+
+
+def test_pages_of_text_are_dark_lines_on_light_paper_and_always_the_same():
+    pages = text_pages(3, side=120, seed=5)
+    assert [p.shape for p in pages] == [(120, 120)] * 3 and pages[0].dtype == np.uint8
+    for page, again in zip(pages, text_pages(3, side=120, seed=5)):
+        np.testing.assert_array_equal(page, again)
+        paper = np.median(page)
+        assert paper >= 200 and page.min() < 100
+        assert 0.02 < np.mean(page < paper - 60) < 0.4  # ink
+
+
+def test_psfs_of_any_size_get_one_side_and_keep_their_centre():
+    small, large = np.zeros((1, 1)), np.zeros((2, 5, 3))
+    small[0, 0], large[:, 2, 1] = 1, 1
+    a, b = on_one_side(small, large)
+    assert a.shape == (5, 5) and b.shape == (2, 5, 5)
+    assert a[2, 2] == 1 and (b[:, 2, 2] == 1).all() and a.sum() + b.sum() == 3
 
 
 def test_a_camera_that_only_moves_blurs_every_place_alike(rng):

@@ -72,6 +72,7 @@ def test_a_file_that_holds_no_results_is_an_error_of_one_line(page, content, cap
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_command_writes_json_and_picture_of_the_tables_asked_for(tmp_path, capsys):
     found, picture = tmp_path / "r.json", tmp_path / "r.png"
     arguments = ["--quick", "--peers", "none", "--tables", "photo", "--json", str(found), "--plot", str(picture)]

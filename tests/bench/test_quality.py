@@ -42,6 +42,7 @@ def _results(path):
     return json.loads(path.read_text())["results"]
 
 
+@pytest.mark.slow
 def test_levin_compares_the_estimate_with_the_true_psf(tmp_path, photograph, photo_model, capsys):
     psf = sample_gp_psfs(np.random.default_rng(1), 1, 9)[0]
     blurry = np.pad(convolve(photograph, psf), 4, mode="edge")
@@ -94,6 +95,7 @@ def test_the_size_that_fits_holds_the_psf():
     assert [fitting_psf_size([17, 25, 33], np.ones((n, 5)), True) for n in (9, 18, 50)] == [9, 19, 51]
 
 
+@pytest.mark.slow
 def test_burst_lifts_a_photograph_above_its_frames(tmp_path, photograph):
     write_image(tmp_path / "photo.png", photograph)
     out = tmp_path / "scores.json"
@@ -110,6 +112,7 @@ def test_burst_lifts_a_photograph_above_its_frames(tmp_path, photograph):
     assert sorted(f.name for f in (tmp_path / "drawn" / "burst").iterdir()) == ["photo_7px_2.png", "photo_7px_4.png"]
 
 
+@pytest.mark.slow
 def test_real_bursts_are_drawn_beside_what_others_made(tmp_path, rng, photograph):
     burst = tmp_path / "bursts" / "one"
     burst.mkdir(parents=True)
@@ -142,6 +145,7 @@ def test_grain_is_the_noise_of_flat_parts(rng):
     assert grain(clean, clean) < 1e-6
 
 
+@pytest.mark.slow
 def test_pairs_tell_what_is_gained(tmp_path, photograph, photo_model):
     for name, picture in (("blurry", np.clip(photograph * 0.9, 0, 1)), ("sharp", photograph)):
         (tmp_path / name).mkdir()

@@ -1,11 +1,13 @@
 """What the timing tables are made of: cells, checks, interleaved medians, exponents, processes of their own."""
 
+import importlib
 import json
 import time
 
 import numpy as np
 import pytest
 
+from bench import peers
 from bench.peers.torch_peer import Peer
 from bench.timing.child import in_child
 from bench.timing.growth import exponent
@@ -157,3 +159,16 @@ def test_a_row_that_fails_says_so_and_the_others_go_on(capsys):
             row["b"] = 1.0 if name == "good" else 1.0 / 0
     assert [row.get("error") for row in table.rows] == [None, "ZeroDivisionError: float division by zero"]
     assert capsys.readouterr().err == "Title: bad: ZeroDivisionError: float division by zero\n"
+
+
+def test_a_peer_that_needs_pytorch_says_how_to_install_it(monkeypatch):
+    def absent(name):
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr(importlib, "import_module", absent)
+    with pytest.raises(DeconvnetError, match=r"pip install 'deconvnet\[bench\]'"):
+        peers.load("torch_photo")
+    monkeypatch.undo()
+    with pytest.raises(ModuleNotFoundError, match="no_such_peer"):
+        peers.load("no_such_peer")
+    assert peers.load("torch_peer").Peer(False).absent is None  # this one can be asked without PyTorch
