@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this is run a
 
 from bench.scoring.burst_tables import score_bursts, score_real_bursts
 from bench.scoring.data import SAMPLED_PSFS, blurred_photographs, burst_folders, paired_files, sharp_photographs
-from bench.scoring.data import test_psfs as make_psfs
+from bench.scoring.data import chosen_psfs as make_psfs
 from bench.scoring.photo_tables import score_cases, score_pairs
 from bench.scoring.protocol import load_levin
 from bench.scoring.report import describe_run, format_table, write_json

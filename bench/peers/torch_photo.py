@@ -56,7 +56,7 @@ def _chain(x, filters, bias, mixes):
     return x
 
 
-_compiled = {}  # one compiled chain per device: its code is reused for every stage of the same widths
+_compiled: dict = {}  # one compiled chain per device: its code is reused for every stage of the same widths
 
 
 def _compiled_chain(device):

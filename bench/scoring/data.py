@@ -15,7 +15,7 @@ from deconvnet.colour import luminance
 from deconvnet.errors import DeconvnetError
 from deconvnet.io import READABLE, list_pictures, read_image
 
-__all__ = ["SAMPLED_PSFS", "blurred_photographs", "burst_folders", "paired_files", "sharp_photographs", "test_psfs"]
+__all__ = ["SAMPLED_PSFS", "blurred_photographs", "burst_folders", "chosen_psfs", "paired_files", "sharp_photographs"]
 
 #: PSFs that are sampled where none are named.
 SAMPLED_PSFS = 8
@@ -89,7 +89,7 @@ def sharp_photographs(folder, *, limit=None, unseen=False, side=None, least=1):
     return found
 
 
-def test_psfs(path, supports, shake, seed):
+def chosen_psfs(path, supports, shake, seed):
     """PSFs by name: those of a file or folder, or sampled ones.
 
     Parameters
@@ -117,9 +117,6 @@ def test_psfs(path, supports, shake, seed):
             psfs = sample_recorded_psfs(rng, shake, SAMPLED_PSFS, support)
         found |= {f"{support} px, psf {i + 1}": psf for i, psf in enumerate(psfs)}
     return found
-
-
-test_psfs.__test__ = False  # for pytest: the name only looks like a test's
 
 
 def blurred_photographs(photographs, psfs, noise, seed, limit=None):

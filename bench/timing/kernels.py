@@ -165,7 +165,8 @@ def _spectral_filter(rng, size, device):
 
 
 def _overlap_add(rng, size, device):
-    rows, columns, stride, side = *size, 5, 33
+    rows, columns = size
+    stride, side = 5, 33
     patches = rng.random((rows, columns, side, side), dtype=np.float32)
     profile = hann(side)
     window = np.outer(profile, profile).astype(np.float32)

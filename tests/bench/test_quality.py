@@ -9,8 +9,7 @@ from scipy.io import savemat
 
 from bench.quality import main
 from bench.scoring.burst_tables import grain
-from bench.scoring.data import blurred_photographs, burst_folders, sharp_photographs
-from bench.scoring.data import test_psfs as make_psfs
+from bench.scoring.data import blurred_photographs, burst_folders, chosen_psfs, sharp_photographs
 from bench.scoring.photo_tables import fitting_psf_size
 from bench.scoring.protocol import aligned_score
 from deconvnet import load_model
@@ -67,7 +66,7 @@ def test_levin_compares_the_estimate_with_the_true_psf(tmp_path, photograph, pho
 
 def test_sun_blurs_photographs_and_keeps_cases_whatever_the_limit(photograph):
     photographs = {"a": photograph, "b": photograph.T.copy()}
-    psfs = {"still": np.ones((1, 1), np.float32), **make_psfs(None, [7], None, 0)}
+    psfs = {"still": np.ones((1, 1), np.float32), **chosen_psfs(None, [7], None, 0)}
     cases = blurred_photographs(photographs, psfs, 0.01, seed=3)
     assert len(cases) == len({case.name for case in cases}) == 2 * len(psfs)
     assert [case.name for case in cases[:2]] == ["a, still", "b, 7 px, psf 1"]
