@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from deconvnet.cli.options import Subparsers, add_device, add_quiet
+from deconvnet.cli.options import Subparsers, add_device, add_quiet, add_threads
 from deconvnet.errors import DeconvnetError
+from deconvnet.progress import step
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["add_burst"]
 
@@ -56,6 +62,7 @@ def add_burst(commands: Subparsers) -> None:
         "--no-register", dest="register", action="store_const", const="none", help="the frames are registered already"
     )
     add_device(parser)
+    add_threads(parser)
     add_quiet(parser)
     parser.set_defaults(run=_burst)
 
@@ -113,14 +120,15 @@ def _burst(options: argparse.Namespace) -> None:
 
     folder = _psf_folder(options.psf_out) if options.psf_out is not None else None
     progress = not options.quiet
-    if progress:
-        from tqdm import tqdm
 
-        reading = tqdm(files, desc="reading", unit="frame")
-    else:
-        reading = files
+    def frames() -> Iterator[np.ndarray]:
+        with step("reading", len(files), "frame", shown=progress) as reading:
+            for file in files:
+                yield read_image(file).pixels
+                reading.update()
+
     result = deblur_burst(
-        (read_image(file).pixels for file in reading),
+        frames(),
         model=model,
         method=options.method,
         stride=options.stride,

@@ -14,6 +14,7 @@ from deconvnet.cli.inspect import add_inspect
 from deconvnet.cli.models import add_models
 from deconvnet.cli.photo import add_photo
 from deconvnet.errors import exit_status
+from deconvnet.parallel import threads
 
 __all__ = ["main"]
 
@@ -51,5 +52,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0, 2 for anything that the user can mend (one line on standard error), 130 after Ctrl-C.
     """
     options = _parser().parse_args(arguments)
-    with _plain_warnings():
+    with _plain_warnings(), threads(getattr(options, "threads", None)):
         return exit_status("deconvnet", lambda: options.run(options), interrupted="interrupted, nothing written")

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from deconvnet.cli.options import Subparsers, add_device, add_quiet
+from deconvnet.cli.options import Subparsers, add_device, add_quiet, add_threads
 from deconvnet.errors import DeconvnetError
 
 __all__ = ["add_photo"]
@@ -71,6 +71,7 @@ def add_photo(commands: Subparsers) -> None:
         "--noise", type=float, metavar="SIGMA", help="noise of the photo, in 0..1 (estimated); more is smoother"
     )
     add_device(parser)
+    add_threads(parser)
     add_quiet(parser)
     parser.set_defaults(run=_photo)
 

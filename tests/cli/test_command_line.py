@@ -13,6 +13,7 @@ from deconvnet import __version__
 from deconvnet.cli.main import main
 from deconvnet.io import read_image, write_image
 from deconvnet.networks.io import build_network, save_network
+from deconvnet.parallel import thread_count
 
 
 @pytest.fixture
@@ -73,6 +74,24 @@ def test_what_argparse_refuses_has_status_2(arguments, capsys):
     with pytest.raises(SystemExit) as end:
         main(arguments)
     assert end.value.code == 2 and "usage" in capsys.readouterr().err
+
+
+def test_the_number_of_threads_is_an_option(shots, tmp_path, monkeypatch, capsys):
+    counts = []
+
+    def count(*_, **__):
+        counts.append(thread_count())
+        return np.zeros((70, 70, 3))
+
+    monkeypatch.setattr(deconvnet.restore.burst.deblur, "deblur_burst", count)
+    for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        monkeypatch.setenv(name, "5")
+    base = ["burst", str(shots), "-o", str(tmp_path / "sharp.png"), "--method", "mean", "--quiet"]
+    assert main([*base, "--threads", "3"]) == main(base) == 0
+    assert counts == [3, 5]
+    with pytest.raises(SystemExit):
+        main([*base, "--threads", "0"])
+    assert "at least 1" in capsys.readouterr().err
 
 
 def test_16_bits_when_asked(shots, tmp_path):
