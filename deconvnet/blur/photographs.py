@@ -14,6 +14,7 @@ from deconvnet.blur.dead_leaves import dead_leaves
 from deconvnet.colour import luminance
 from deconvnet.errors import DeconvnetError
 from deconvnet.io import READABLE, read_image
+from deconvnet.progress import step
 
 __all__ = ["Photographs", "default_photographs", "load_photographs", "split_photographs"]
 
@@ -89,7 +90,7 @@ def load_photographs(
     min_side : int
         Photographs with a shorter side are skipped; by default what the default training crop needs.
     progress : bool
-        Show a progress bar.
+        Show a progress line, if standard error is a terminal.
 
     Returns
     -------
@@ -109,23 +110,21 @@ def load_photographs(
         raise DeconvnetError(f"no photographs in {folder}: JPEG, PNG, TIFF, WebP or BMP files are wanted")
     if limit is not None and limit < len(files):
         files = [files[i] for i in np.linspace(0, len(files) - 1, limit).round().astype(int)]
-    if progress:
-        from tqdm import tqdm
-
-        files = tqdm(files, desc="photographs", unit="file")
     found = Photographs()
-    for file in files:
-        name = file.relative_to(folder).as_posix()
-        try:
-            image = _read(file)
-        except DeconvnetError as error:  # each is named and counted
-            found.skipped.append((name, str(error).removeprefix(f"{file} ")))
-            continue
-        if min(image.shape) < min_side:
-            found.skipped.append((name, f"{image.shape[1]}×{image.shape[0]} is smaller than {min_side} pixels"))
-            continue
-        found.images.append(image)
-        found.names.append(name)
+    with step("photographs", total=len(files), unit="file", shown=progress) as line:
+        for file in files:
+            line.update()
+            name = file.relative_to(folder).as_posix()
+            try:
+                image = _read(file)
+            except DeconvnetError as error:  # each is named and counted
+                found.skipped.append((name, str(error).removeprefix(f"{file} ")))
+                continue
+            if min(image.shape) < min_side:
+                found.skipped.append((name, f"{image.shape[1]}×{image.shape[0]} is smaller than {min_side} pixels"))
+                continue
+            found.images.append(image)
+            found.names.append(name)
     if found.skipped:
         listed = "; ".join(f"{name}: {reason}" for name, reason in found.skipped[:10])
         more = f"; and {len(found.skipped) - 10} more" if len(found.skipped) > 10 else ""
