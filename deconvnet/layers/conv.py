@@ -173,7 +173,7 @@ class Conv(Layer):
         shape = (channels_out, channels_in, size, size)
         std = (channels_in * size * size) ** -0.5
         self.filters = Parameter((std * rng.standard_normal(shape)).astype(dtype))
-        self.bias = Parameter(np.zeros(channels_out, dtype=dtype)) if bias else None
+        self.bias: Any = Parameter(np.zeros(channels_out, dtype=dtype)) if bias else None
         self.border = border
 
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Array | None]:

@@ -5,6 +5,8 @@ The pair without parameters is `deconvnet.ops.edge_taper`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from deconvnet.backend import Array
 from deconvnet.layers.base import Layer
 from deconvnet.ops.edge_taper import edge_taper, edge_taper_backward, edge_taper_factors
@@ -25,7 +27,7 @@ class EdgeTaper(Layer):
         self.width = width
 
     def forward(
-        self, x: Array, *, scale: float = 1.0, grid: tuple[int, int] | None = None, train: bool = False
+        self, x: Array, *, scale: float = 1.0, grid: Sequence[int] | None = None, train: bool = False
     ) -> tuple[Array, tuple | None]:
         """Faded images (..., H, W), or (..., *grid), of images ``x (..., H, W)``."""
         return edge_taper(x, self.width, scale=scale, grid=grid), ((x.shape[-2:], scale) if train else None)

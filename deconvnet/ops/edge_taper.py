@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -47,7 +48,7 @@ def edge_taper_factors(shape: tuple[int, int], width: int, *, scale: float = 1.0
     return xp.asarray((scale * down).astype(like.dtype)), xp.asarray(across.astype(like.dtype))
 
 
-def edge_taper(x: Array, width: int, *, scale: float = 1.0, grid: tuple[int, int] | None = None) -> Array:
+def edge_taper(x: Array, width: int, *, scale: float = 1.0, grid: Sequence[int] | None = None) -> Array:
     """Images whose borders fade to zero like a Bartlett-Hann window.
 
     Parameters
