@@ -62,6 +62,14 @@ def patch_grid(length: int, count: int) -> Patches:
     Notes
     -----
     Bartlett-Hann windows divided by their sum: at the ends, where one patch is alone, its window stays at 1.
+
+    Examples
+    --------
+    >>> patches = patch_grid(12, 2)
+    >>> patches.first.tolist(), patches.centres.tolist()
+    ([0, 4], [3.5, 7.5])
+    >>> patches.windows[0].round(2).tolist()
+    [1.0, 1.0, 1.0, 1.0, 0.94, 0.68, 0.32, 0.06]
     """
     if not 1 <= count < length:
         raise ValueError(f"{count} patches do not fit on {length} pixels")
@@ -184,7 +192,7 @@ def filter_flow(image: Array, psfs: Array) -> Array:
     Returns
     -------
     float array (H − k + 1, W − k + 1)
-        What needs no pixel beyond the border: it starts ``k - 1 - k // 2`` pixels down and right of the image's
+        Border "valid", what needs no pixel beyond it: it starts ``k - 1 - k // 2`` pixels down and right of the image's
         corner. Dtype of the image.
 
     Raises
@@ -195,6 +203,16 @@ def filter_flow(image: Array, psfs: Array) -> Array:
     Notes
     -----
     See `FilterFlow`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> psfs = np.zeros((1, 2, 3, 3))
+    >>> psfs[0, 0, 1, 1] = 1  # sharp on the left, smeared across on the right
+    >>> psfs[0, 1, 1] = 1 / 3
+    >>> stripes = np.tile([0.0, 3.0, 0.0], (9, 4))
+    >>> filter_flow(stripes, psfs)[3].round(2).tolist()
+    [3.0, 0.0, 0.06, 2.88, 0.06, 0.94, 1.12, 0.94, 1.0, 1.0]
     """
     k = psfs.shape[-1]
     blurred = FilterFlow(psfs.astype(image.dtype, copy=False), image.shape).forward(image)

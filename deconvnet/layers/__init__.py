@@ -10,7 +10,7 @@ layer                what it does                                               
 `Recombine`          mixes the channels of every pixel: a 1×1 convolution                   `recombine`
 `Tanh`, `Relu`       element-wise non-linearities                                           `tanh`, `relu`
 `Features`           convolution, tanh and recombinations in one pass                       `features`
-`GradientTargets`    `Features` for half of the images, the gradients of the picture for half   `gradient_targets`
+`GradientTargets`    `Features` for half of the images, gradients for the other half        `gradient_targets`
 `EdgeTaper`          fades the borders of images to zero                                    `edge_taper`
 `Quotient`           regularised division of spectra: a PSF, or an image, from pairs        `quotient`
 `PsfSupport`         crops a raw PSF, clips it at zero, and normalises it                   `psf_support`
