@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from numba import njit
 
-from deconvnet.kernels.simd import line_fft, pairs
+from deconvnet.kernels.simd import line_fft, pairs, refinement
 from deconvnet.kernels.simd.vector import INTRINSICS, LANES
 
-assert line_fft and pairs  # importing them fills the table
+assert line_fft and pairs and refinement  # importing them fills the table
 
 #: Whole numbers to call them with; those of `dst` are so that results do not overlap.
 NUMBERS = {

@@ -5,7 +5,7 @@ import pytest
 from scipy.linalg import toeplitz
 from scipy.optimize import nnls
 
-from deconvnet.backend import rfft2, to_device, to_host
+from deconvnet.backend import irfft2, rfft2, to_device, to_host
 from deconvnet.ops.psf import psf_to_otf
 from deconvnet.restore.blind_steps import edge_gradients, psfs_from_gradients, value_range
 
@@ -23,17 +23,19 @@ def test_sparse_gradients_are_those_of_the_flat_picture_behind_noise(count):
     flat = np.zeros((32, 40))
     flat[8:20, 10:30] = 0.6
     noisy_hat = rfft2(flat + 0.01 * np.random.default_rng(0).standard_normal((count, *flat.shape)))
-    found = edge_gradients(noisy_hat, delta_otf(count, flat.shape), 0.02, noisy_hat.mean(axis=0), flat.shape)
+    start = irfft2(noisy_hat.mean(axis=0), flat.shape)
+    found = edge_gradients(noisy_hat, delta_otf(count, flat.shape), 0.02, start)
     true = np.stack([np.roll(flat, -1, axis=0) - flat, np.roll(flat, -1, axis=1) - flat])
     np.testing.assert_array_equal(found.any(axis=0), true.any(axis=0))
     np.testing.assert_allclose(found, true, atol=0.05)
 
 
-def test_a_high_price_leaves_noise_without_edges_and_a_low_one_does_not():
-    noise_hat = rfft2(0.01 * np.random.default_rng(0).standard_normal((1, 32, 40)))
+def test_a_high_l0_weight_leaves_noise_without_edges_and_a_low_one_does_not():
+    noise = 0.01 * np.random.default_rng(0).standard_normal((1, 32, 40))
+    noise_hat = rfft2(noise)
     otf = delta_otf(1, (32, 40))
-    assert not edge_gradients(noise_hat, otf, 0.02, noise_hat[0], (32, 40)).any()
-    assert edge_gradients(noise_hat, otf, 1e-6, noise_hat[0], (32, 40)).any(axis=0).mean() > 0.9
+    assert not edge_gradients(noise_hat, otf, 0.02, noise[0]).any()
+    assert edge_gradients(noise_hat, otf, 1e-6, noise[0]).any(axis=0).mean() > 0.9
 
 
 def _problem(rng, shape=(12, 14), count=2):

@@ -126,7 +126,7 @@ class _Window:
         data, power = self._sums(otf)
         weight = self.dtype(FIRST_WEIGHT * self.count)
         start = data / (power + weight * self.gradient_power + self.dtype(1e-6))
-        return self._gradients_hat(edge_gradients(self.y_hat, otf, price, start, self.grid))
+        return self._gradients_hat(edge_gradients(self.y_hat, otf, price, irfft2(start, self.grid)))
 
     def _sums(self, otf):
         """``Σ conj(K_i) Y_i`` and ``Σ |K_i|²``."""

@@ -4,37 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from deconvnet.backend import array_module, irfft2, rfft2
+from deconvnet import parallel
+from deconvnet.backend import Array, array_module
 from deconvnet.errors import DeconvnetError
-from deconvnet.ops.border import extend_periodically, extended_shape
-from deconvnet.ops.differences import differences, differences_adjoint, differences_power
-from deconvnet.ops.psf import psf_to_otf
+from deconvnet.ops.border import extend_periodically
+from deconvnet.restore.deconvolve.operators import Blur, Convolution, PixelWeights
+from deconvnet.restore.deconvolve.priors import sparse_divergence
 
 __all__ = [
     "ESTIMATED_PSF",
     "EXACT_PSF",
     "METHODS",
     "REFINED_PSF",
-    "Convolution",
     "check_options",
-    "conjugate_gradients",
     "deconvolve",
     "deconvolve_with",
     "estimate_noise",
-    "shrink_hyper_laplacian",
 ]
 
 METHODS = ("hyper-laplacian", "wiener")
-#: Exponent of the hyper-Laplacian prior.
-ALPHA = 0.8
-#: Pixels from this value on may have been brighter than they were recorded.
-SATURATED = 0.99
-#: Weight of the data at saturated pixels where the latent image, blurred, is too dark.
-SATURATED_WEIGHT = 0.01
-#: Light from places of unknown brightness, relative to the picture's range, that makes a pixel doubtful.
-INFLUENCE = 0.002
-#: A doubtful pixel is believed when it is explained to within this many times the noise.
-TOLERANCE = 6
 #: What a PSF leaves unexplained of a picture in [0, 1], as a standard deviation: a measured one; one that was refined
 #: (0.005 gives 0.3 dB more on the benchmark of Levin et al. 2009 and as much on noisy photographs, but real photos hold
 #: more that no PSF explains); a network's estimate (the best of 0.0075 to 0.03 at a relative squared error of 0.43).
@@ -51,48 +39,12 @@ FIRST_STEPS, STEPS = 20, 4
 WIENER_STEPS = 10
 #: Weight of the squared gradients in the Gaussian prior.
 WIENER_WEIGHT = 32.0
+#: Channels with at most so many pixels are restored side by side; larger ones one after the other, for their memory,
+#: each with all threads.
+SIDE_BY_SIDE = 2**22
 
 
-def shrink_hyper_laplacian(v, beta, alpha=ALPHA, steps=3):
-    """Minimise ``|w|^alpha + beta/2 (w − v)²`` for every element.
-
-    Parameters
-    ----------
-    v : float array
-    beta : float
-        Positive weight of the quadratic term.
-    alpha : float
-        Exponent in (0, 1).
-    steps : int
-        Newton steps.
-
-    Returns
-    -------
-    array
-        w; same shape and dtype.
-
-    Notes
-    -----
-    With ``s = beta^(−1/(2 − alpha))``, w/s depends on v/s only. For |v/s| below a threshold the minimum is at 0;
-    above, it is the larger root of ``w + alpha w^(alpha − 1) = v`` (in units of s), a convex increasing function
-    there, which Newton's steps from ``w = v`` approach from one side. Krishnan & Fergus 2009, Sec. 3.2, use a table.
-    """
-    xp = array_module(v)
-    scale = v.dtype.type(beta ** (-1 / (2 - alpha)))
-    smallest = (2 * (1 - alpha)) ** (1 / (2 - alpha))
-    threshold = smallest + alpha * smallest ** (alpha - 1)
-    w = xp.zeros_like(v)
-    kept = xp.abs(v) > threshold * scale
-    target = xp.abs(v[kept]) / scale
-    root = target.copy()
-    for _ in range(steps):
-        power = alpha * root ** v.dtype.type(alpha - 1)
-        root -= (root + power - target) / (1 + (alpha - 1) * power / root)
-    w[kept] = xp.copysign(root * scale, v[kept])
-    return w
-
-
-def estimate_noise(image):
+def estimate_noise(image: Array) -> float:
     """Standard deviation of the noise in a blurry picture.
 
     Parameters
@@ -115,129 +67,21 @@ def estimate_noise(image):
     return float(xp.median(xp.abs(fine))) / (6 * 0.6745)
 
 
-def _inner_product(shape):
-    """Function ``(a_hat, b_hat) -> H·W·<a, b>`` of half spectra of real images of this shape."""
-    once = [0, -1] if shape[1] % 2 == 0 else [0]  # columns that the full spectrum has once; the others come twice
-
-    def inner(a_hat, b_hat):
-        xp = array_module(a_hat, b_hat)
-        return float(2 * xp.vdot(a_hat, b_hat).real - xp.vdot(a_hat[:, once], b_hat[:, once]).real)
-
-    return inner
-
-
-def conjugate_gradients(x_hat, operator, rhs_hat, preconditioner, inner, steps):
-    """Steps of preconditioned conjugate gradients on spectra.
-
-    Parameters
-    ----------
-    x_hat, rhs_hat : complex array
-        Start, and right-hand side.
-    operator : callable
-        Positive semidefinite, from spectrum to spectrum.
-    preconditioner : real array
-        About the inverse of the operator, frequency by frequency.
-    inner : callable
-        Inner product of two spectra.
-    steps : int
-
-    Returns
-    -------
-    complex array
-        The improved ``x_hat``; the start is not changed.
-    """
-    residual = rhs_hat - operator(x_hat)
-    direction = preconditioner * residual
-    size = first = inner(residual, direction)
-    real = preconditioner.dtype.type
-    for _ in range(steps):
-        if not size > 1e-12 * first:  # solved: the next step would divide zero by zero
-            break
-        image_of_direction = operator(direction)
-        length = real(size / inner(direction, image_of_direction))
-        x_hat = x_hat + length * direction
-        residual -= length * image_of_direction
-        scaled = preconditioner * residual
-        size, before = inner(residual, scaled), size
-        direction = scaled + real(size / before) * direction
-    return x_hat
-
-
-class Convolution:
-    """Blur with one PSF on a periodic grid: what `deconvolve_with` asks of a blur.
-
-    Parameters
-    ----------
-    psf : float array (k, k)
-        Of sum 1, centre at ``k // 2``.
-    image_shape : (int, int)
-        Size of the blurry image; the grid is larger by the PSF's support at least.
-
-    Attributes
-    ----------
-    shape : (int, int)
-        The grid (H', W'); the image is its top left part.
-    power : real array (H', W'//2 + 1)
-        Squared magnitude of the transfer function.
-    """
-
-    def __init__(self, psf, image_shape):
-        self.shape = extended_shape(image_shape, len(psf))
-        self.otf = psf_to_otf(psf, self.shape)
-        self.power = self.otf.real**2 + self.otf.imag**2
-
-    def forward(self, x_hat):
-        """Blurry image on the grid from the half spectrum of a latent one."""
-        return irfft2(self.otf * x_hat, self.shape)
-
-    def adjoint(self, y):
-        """Half spectrum of an image on the grid correlated with the PSF: adjoint up to the transforms' factor H'·W'."""
-        return self.otf.conj() * rfft2(y)
-
-
-class _Data:
-    """Which pixels of one channel the latent image must explain, and how much each, 0 to 1."""
-
-    def __init__(self, image, blur, noise):
-        xp = array_module(image)
-        self.image, self.blur, self.noise = image, blur, noise
-        self.saturated = image >= SATURATED
-        #: Whether the mask depends on the latent image.
-        self.changes = bool(self.saturated.any())
-        if self.changes:
-            # Pixels that receive light from where the picture is too bright to tell how bright.
-            bright = (irfft2(blur.adjoint(self._on_grid(self.saturated)), blur.shape) > 0.5).astype(image.dtype)
-            self.doubtful = self.saturated | (self._inside(blur.forward(rfft2(bright))) > INFLUENCE)
-            self.mask = self._on_grid(~self.doubtful)
-        else:
-            self.mask = self._on_grid(xp.ones_like(image))
-
-    def _on_grid(self, values):
-        grid = array_module(values).zeros(self.blur.shape, self.image.dtype)
-        self._inside(grid)[...] = values
-        return grid
-
-    def _inside(self, grid):
-        return grid[: self.image.shape[0], : self.image.shape[1]]
-
-    def update(self, x_hat):
-        """Decide anew from the latent image."""
-        xp = array_module(self.image)
-        predicted = self._inside(self.blur.forward(x_hat))
-        explained = xp.abs(predicted - self.image) < TOLERANCE * self.noise
-        too_dark = SATURATED_WEIGHT * (predicted < self.image)
-        self.mask = self._on_grid(xp.where(self.saturated, too_dark, ~self.doubtful | explained))
-
-
-def deconvolve_with(image, blur, method="hyper-laplacian", *, noise=None, psf_error=EXACT_PSF):
+def deconvolve_with(
+    image: Array,
+    blur: Blur,
+    method: str = "hyper-laplacian",
+    *,
+    noise: float | None = None,
+    psf_error: float = EXACT_PSF,
+) -> Array:
     """The sharp picture under any linear blur that a convolution resembles.
 
     Parameters
     ----------
     image : float array (H, W) or (H, W, C)
-        Blurry, in [0, 1]; channels are restored one by one.
-    blur : Convolution, or an object with the same attributes and methods
-        Only ``power`` may be approximate.
+        Blurry, in [0, 1]; channels are restored each by itself.
+    blur : Blur
     method, noise, psf_error
         As for `deconvolve`.
 
@@ -254,7 +98,7 @@ def deconvolve_with(image, blur, method="hyper-laplacian", *, noise=None, psf_er
     Notes
     -----
     Minimises ``λ/2 Σ m (Kx − y)² + Σ |∇x|^0.8`` by half-quadratic splitting (Krishnan & Fergus 2009): auxiliary
-    gradients w are drawn to ∇x with a weight β that grows, w by `shrink_hyper_laplacian`, x by a linear system.
+    gradients w are drawn to ∇x with a weight β that grows, w by `sparse_divergence`, x by a linear system.
     λ = 0.2 / noise². ``"wiener"`` has ``β/2 Σ |∇x|²`` as prior instead, with one linear system.
 
     The mask m is 0 outside the image: nothing is claimed about what lies beyond the border, the latent image has a
@@ -262,62 +106,49 @@ def deconvolve_with(image, blur, method="hyper-laplacian", *, noise=None, psf_er
     system is not diagonal in Fourier space; conjugate gradients preconditioned by the diagonal system without mask
     need a handful of steps of two transforms, so the cost stays n log n.
 
-    A saturated pixel says only "at least this bright": m is 0 there where the latent image, blurred, is brighter, and
-    small where it is darker. A light whose brightness nobody recorded would still ring through the unsaturated
-    pixels around it, which the latent image cannot explain. So all pixels that receive light from where most of the
-    light arrived at saturated pixels are left out at first, and taken in again where they turn out to be explained
-    (about as the outliers of Cho, Wang & Lee 2011): the borders of a bright sky are, those of lamps are not.
+    A light whose brightness nobody recorded would ring through the unsaturated pixels around it, which the latent image
+    cannot explain: see `PixelWeights`.
     """
     check_options(method, noise)
     xp = array_module(image)
-    if image.ndim == 3:
-        result = xp.empty_like(image)
-        for channel in range(image.shape[-1]):
-            single = xp.ascontiguousarray(image[..., channel])
-            result[..., channel] = deconvolve_with(single, blur, method, noise=noise, psf_error=psf_error)
-        return result
-    noise = float(np.hypot(estimate_noise(image), psf_error)) if noise is None else noise
-    shape, dtype = blur.shape, image.dtype.type
-    gradient_power = differences_power(xp, shape, image.dtype)
-    inner = _inner_product(shape)
-    data_weight = dtype(DATA_WEIGHT / noise**2)
-    data = _Data(image, blur, noise)
-    extended = extend_periodically(image, shape)
+    channels = [image] if image.ndim == 2 else [image[..., c] for c in range(image.shape[-1])]
 
-    def solve(x_hat, beta, target_hat, steps):
-        """Minimise ``λ/2 |m (Kx − y)|² + β/2 |∇x − w|²`` from x; the transform of ∇ᵀw is target_hat."""
-        beta = dtype(beta)
+    def restored(channel: Array) -> Array:
+        return _restored(xp.ascontiguousarray(channel), blur, method, noise, psf_error)
 
-        def normal(z_hat):
-            return data_weight * blur.adjoint(data.mask * blur.forward(z_hat)) + beta * gradient_power * z_hat
-
-        rhs_hat = measured_hat + beta * target_hat
-        scaled = data_weight * blur.power + beta * gradient_power
-        preconditioner = 1 / xp.maximum(scaled, dtype(1e-6) * scaled.max())
-        return conjugate_gradients(x_hat, normal, rhs_hat, preconditioner, inner, steps)
-
-    def measured():
-        return data_weight * blur.adjoint(data.mask * extended)
-
-    x_hat, measured_hat = rfft2(extended), measured()
-    if method == "wiener":
-        x_hat = solve(x_hat, WIENER_WEIGHT, 0, WIENER_STEPS)
-        for _ in range(2 if data.changes else 0):
-            data.update(x_hat)
-            measured_hat = measured()
-            x_hat = solve(x_hat, WIENER_WEIGHT, 0, WIENER_STEPS)
+    if xp is np and blur.shape[0] * blur.shape[1] <= SIDE_BY_SIDE:
+        found = parallel.ordered_map(restored, channels)
     else:
-        x_hat = solve(x_hat, CONTINUATION[0], 0, FIRST_STEPS)
+        found = list(map(restored, channels))
+    return found[0] if image.ndim == 2 else xp.stack(found, axis=-1)
+
+
+def _restored(image: Array, blur: Blur, method: str, noise: float | None, psf_error: float) -> Array:
+    """One channel (H, W) of `deconvolve_with`."""
+    xp = array_module(image)
+    noise = float(np.hypot(estimate_noise(image), psf_error)) if noise is None else noise
+    pixels = PixelWeights(image, blur, noise)
+    extended = extend_periodically(image, blur.shape)
+
+    def solve(x: Array, target: Array, beta: float, steps: int) -> Array:
+        return blur.least_squares(x, target, extended, pixels.mask, DATA_WEIGHT / noise**2, beta, steps)
+
+    nothing = xp.zeros_like(extended)
+    if method == "wiener":
+        x = solve(extended, nothing, WIENER_WEIGHT, WIENER_STEPS)
+        for _ in range(2 if pixels.changes else 0):
+            pixels.update(x)
+            x = solve(x, nothing, WIENER_WEIGHT, WIENER_STEPS)
+    else:
+        x = solve(extended, nothing, CONTINUATION[0], FIRST_STEPS)
         for beta in CONTINUATION:
-            if data.changes:
-                data.update(x_hat)
-                measured_hat = measured()
-            w = (shrink_hyper_laplacian(d, beta) for d in differences(irfft2(x_hat, shape)))
-            x_hat = solve(x_hat, beta, rfft2(differences_adjoint(*w)), STEPS)
-    return xp.ascontiguousarray(data._inside(irfft2(x_hat, shape)))
+            if pixels.changes:
+                pixels.update(x)
+            x = solve(x, sparse_divergence(x, beta), beta, STEPS)
+    return xp.ascontiguousarray(pixels.inside(x))
 
 
-def _checked_psf(psf, shape):
+def _checked_psf(psf: Array, shape: tuple[int, int]) -> Array:
     """The PSF in a square with the same centre, non-negative and of sum 1."""
     xp = array_module(psf)
     if psf.ndim != 2:
@@ -335,7 +166,7 @@ def _checked_psf(psf, shape):
     return square / square.sum()
 
 
-def check_options(method, noise):
+def check_options(method: str, noise: float | None) -> None:
     """Refuse an unknown method, or a noise level that is none.
 
     Raises
@@ -348,7 +179,14 @@ def check_options(method, noise):
         raise DeconvnetError(f"the noise level must be a finite number above 0, not {noise}")
 
 
-def deconvolve(image, psf, method="hyper-laplacian", *, noise=None, psf_error=EXACT_PSF):
+def deconvolve(
+    image: Array,
+    psf: Array,
+    method: str = "hyper-laplacian",
+    *,
+    noise: float | None = None,
+    psf_error: float = EXACT_PSF,
+) -> Array:
     """The sharp picture from a blurry one and its PSF.
 
     Parameters

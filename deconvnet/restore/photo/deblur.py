@@ -184,12 +184,9 @@ def deblur(
             found = to_device(_known_psf(psf, (height, width)), device)
         bar.update()
         bar.set_description("deconvolving")
-        result = np.empty_like(channels)
-        for channel in range(channels.shape[-1]):
-            blurry = to_device(np.ascontiguousarray(channels[..., channel]), device)
-            restore = deconvolve_varying if varying else deconvolve
-            result[..., channel] = to_host(restore(blurry, found, nonblind, noise=noise, psf_error=psf_error))
-            bar.update()
+        restore = deconvolve_varying if varying else deconvolve
+        result = to_host(restore(to_device(channels, device), found, nonblind, noise=noise, psf_error=psf_error))
+        bar.update(channels.shape[-1])
     picture = np.clip(result, 0, 1)
     if alpha is not None:
         picture = np.concatenate([picture, alpha[..., None]], axis=-1)

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from deconvnet import parallel
 from deconvnet.backend import Array, array_module
 from deconvnet.errors import DeconvnetError
 from deconvnet.networks.protocols import PhotoNetwork
 from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve
 from deconvnet.restore.photo.psf_cleanup import SCORING_CROP, THRESHOLD, clean_psf, middle, sharpen_psf, sparsity_cost
-from deconvnet.restore.photo.refine import estimate_psf_sparse, fit_cost, refine_psf
+from deconvnet.restore.photo.refine import candidate_psfs, fit_cost
 from deconvnet.restore.photo.varying import (
     edge_strength,
     local_psfs,
@@ -131,8 +132,8 @@ def estimate_psf(
     Notes
     -----
     ``"auto"`` estimates a PSF with every scale of the model as the finest one (those for which the photo is large
-    enough). With ``refine`` each estimate is the start of `refine_psf`, one more candidate comes from nothing
-    (`estimate_psf_sparse` at the largest size), and the one with the smallest `fit_cost` is taken.
+    enough). With ``refine`` each estimate is refined and one more candidate comes from nothing, at the largest size
+    (`candidate_psfs`); the one with the smallest `fit_cost` is taken.
 
     Without ``refine`` the middle of the photo is deconvolved with each, and the PSF is taken whose result has the
     smallest `sparsity_cost`: a PSF that is cut off or wrong makes the picture ring, and ringing is not sparse. The
@@ -142,8 +143,10 @@ def estimate_psf(
     candidates = _learned(network, grey, usable, sharpen, threshold)
     if refine:
         part = middle(grey, REFINED)
-        candidates = [refine_psf(part, psf) for psf in candidates] + [estimate_psf_sparse(part, usable[-1])]
-        return min(candidates, key=lambda psf: fit_cost(part, psf, border=usable[-1] // 2))
+        border = usable[-1] // 2
+        candidates = candidate_psfs(part, candidates, usable[-1])
+        costs = parallel.ordered_map(lambda psf: fit_cost(part, psf, border=border), candidates)
+        return candidates[int(np.argmin(costs))]
     if len(candidates) == 1:
         return candidates[0]
     part, border = middle(grey, SCORING_CROP), usable[-1] // 2

@@ -6,7 +6,7 @@ import numpy as np
 
 from deconvnet.backend import Array, array_module, irfft2, rfft2, to_host
 from deconvnet.ops.resample import resample
-from deconvnet.restore.deconvolve.solvers import ALPHA
+from deconvnet.restore.deconvolve.priors import ALPHA
 
 __all__ = [
     "SCORING_CROP",

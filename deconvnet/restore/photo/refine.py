@@ -6,16 +6,20 @@ gradients of a latent image that has few edges (Xu, Zheng & Jia 2013) and those 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from deconvnet.backend import array_module, rfft2, to_host
+from deconvnet import parallel
+from deconvnet.backend import Array, array_module, rfft2, to_host
 from deconvnet.errors import DeconvnetError
+from deconvnet.kernels.photo.feature_correlations import feature_correlations, feature_spectra
 from deconvnet.ops.border import extend_periodically, extended_shape
 from deconvnet.ops.differences import differences
-from deconvnet.ops.edge_taper import edge_taper
+from deconvnet.ops.edge_taper import edge_taper_factors
 from deconvnet.ops.psf import psf_to_otf
 from deconvnet.ops.resample import resample
-from deconvnet.restore.blind_steps import edge_gradients, psfs_from_gradients, value_range
+from deconvnet.restore.blind_steps import edge_gradients, psfs_from_correlations, value_range
 from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve, estimate_noise
 from deconvnet.restore.photo.psf_cleanup import (
     SCORING_CROP,
@@ -26,23 +30,23 @@ from deconvnet.restore.photo.psf_cleanup import (
     sparsity_cost,
 )
 
-__all__ = ["estimate_psf_sparse", "fit_cost", "refine_psf"]
+__all__ = ["candidate_psfs", "estimate_psf_sparse", "fit_cost", "refine_psf"]
 
-#: Prices of an edge pixel that are tried first when nothing is known of the PSF.
-FIRST_PRICES = (0.7e-2, 1.4e-2, 2.8e-2)
-#: Price when a good estimate is known, and the least that it falls to.
-REFINING_PRICE, LEAST_PRICE = 1e-3, 2e-4
-#: Price at which `fit_cost` counts edges.
-JUDGING_PRICE = 1.4e-2
-#: The price of an edge is divided by this after every iteration.
-FALL = 1.1
+#: l0 weights (what an edge pixel costs) that are tried first when nothing is known of the PSF.
+FIRST_L0_WEIGHTS = (0.7e-2, 1.4e-2, 2.8e-2)
+#: l0 weight when a good estimate is known, and the least that it falls to.
+REFINING_L0_WEIGHT, LEAST_L0_WEIGHT = 1e-3, 2e-4
+#: l0 weight with which `fit_cost` counts edges.
+SCORING_L0_WEIGHT = 1.4e-2
+#: The l0 weight is divided by this after every iteration.
+DECAY = 1.1
 #: Weight of the squared PSF beside the squared misfit of the gradients.
 BETA = 4.0
 #: With noise, an edge costs at least this many times its variance, and the weight of the squared PSF grows by this many
 #: times its variance, for each pixel.
-NOISE_PRICE, NOISE_BETA = 16.0, 4.0
+NOISE_L0_WEIGHT, NOISE_BETA = 16.0, 4.0
 #: Share of the maximum below which a PSF's pixels become zero after every iteration, and the share of the heaviest
-#: connected part's light that another part must have.
+#: connected part's mass that another part must have.
 THRESHOLD, LEAST_PART = 0.03, 0.1
 #: Iterations on each level of the pyramid.
 ITERATIONS = 5
@@ -50,21 +54,21 @@ ITERATIONS = 5
 LEVELS = 2
 
 
-def _centred(psf):
+def _centred(psf: Array) -> Array:
     """The PSF moved by whole pixels so that its centre of mass is nearest the middle; what leaves the grid is lost."""
     xp = array_module(psf)
     side = len(psf)
     host = to_host(psf).astype(np.float64)
-    place = np.arange(side) - side // 2
-    moves = [-round(float(host.sum(axis=1 - axis) @ place / host.sum())) for axis in (0, 1)]
+    offset = np.arange(side) - side // 2
+    moves = [-round(float(host.sum(axis=1 - axis) @ offset / host.sum())) for axis in (0, 1)]
     moved = xp.zeros_like(psf)
-    to = tuple(slice(max(m, 0), side + min(m, 0)) for m in moves)
-    of = tuple(slice(max(-m, 0), side - max(m, 0)) for m in moves)
-    moved[to] = psf[of]
+    dst = tuple(slice(max(m, 0), side + min(m, 0)) for m in moves)
+    src = tuple(slice(max(-m, 0), side - max(m, 0)) for m in moves)
+    moved[dst] = psf[src]
     return moved / moved.sum()
 
 
-def _pyramid(shape, size, levels):
+def _pyramid(shape: tuple[int, int], size: int, levels: int) -> list[tuple[tuple[int, int], int]]:
     """Image shapes and PSF sizes, from coarse to fine, each finer by √2 than the one before; all sizes are odd."""
     grids = []
     for level in range(levels):
@@ -76,30 +80,59 @@ def _pyramid(shape, size, levels):
     return grids[::-1]
 
 
-def _iterate(image, psf, price, iterations, beta, variance):
-    """The PSF after some iterations on one level, and the price of an edge then."""
-    shape, side = image.shape, len(psf)
-    grid = extended_shape(image.shape, side)
-    extended = extend_periodically(image, grid)
-    y_hat = rfft2(extended)
-    xp = array_module(image)
-    inside = (slice(None), slice(shape[0] - 1), slice(shape[1] - 1))
-    fade = max(side, 8)
-    faded = (shape[0] - 1, shape[1] - 1)
-    blurry_hat = rfft2(edge_taper(xp.stack(differences(extended))[inside], fade))[None]
-    least = max(LEAST_PRICE, NOISE_PRICE * variance)
-    beta += NOISE_BETA * variance * image.size
-    for _ in range(iterations):
-        sharp = edge_gradients(y_hat[None], psf_to_otf(psf[None], grid), price, y_hat, grid)[inside]
-        sharp_hat = rfft2(edge_taper(sharp, fade))
-        found = psfs_from_gradients(sharp_hat, blurry_hat, psf[None], beta, faded)[0]
-        if float(found.sum()) > 0:  # no edges were left: the next iteration, at a lower price, has more
-            psf = _centred(clean_psf(found, THRESHOLD, LEAST_PART))
-        price = max(price / FALL, least)
-    return psf, price
+class _Level:
+    """A photo on one level of the pyramid, and what all iterations there share, whatever the PSF.
+
+    Parameters
+    ----------
+    image : float array (H, W)
+    side : int
+        Side of the PSF's support.
+    variance : float
+        Of the image's noise.
+    """
+
+    def __init__(self, image: Array, side: int, variance: float) -> None:
+        xp = array_module(image)
+        self.height, self.side, self.variance, self.pixels = len(image), side, variance, image.size
+        self.grid = extended_shape(image.shape, side)
+        self.extended = extend_periodically(image, self.grid)
+        self.y_hat = rfft2(self.extended)[None]
+        #: Differences that do not reach over the border.
+        self.inside = (slice(None), slice(image.shape[0] - 1), slice(image.shape[1] - 1))
+        shape = (image.shape[0] - 1, image.shape[1] - 1)
+        self.window = edge_taper_factors(shape, max(side, 8), like=image)
+        self.gradient_spectra = self._spectra(xp.stack(differences(self.extended)))
+
+    def _spectra(self, gradients: Array) -> Array:
+        return feature_spectra(gradients[self.inside], *self.window, self.grid)
+
+    def iterate(self, psf: Array, l0_weight: float, iterations: int, beta: float) -> tuple[Array, float]:
+        """The PSF after some iterations, and the l0 weight then."""
+        least = max(LEAST_L0_WEIGHT, NOISE_L0_WEIGHT * self.variance)
+        beta += NOISE_BETA * self.variance * self.pixels
+        for _ in range(iterations):
+            sharp = edge_gradients(self.y_hat, psf_to_otf(psf[None], self.grid), l0_weight, self.extended)
+            spectra = self._spectra(sharp)
+            own, cross = feature_correlations(spectra, self.gradient_spectra, self.grid, self.side)
+            found = psfs_from_correlations(own, cross[None], psf[None], beta)[0]
+            if float(found.sum()) > 0:  # no edges were left: the next iteration, at a lower weight, has more
+                psf = _centred(clean_psf(found, THRESHOLD, LEAST_PART))
+            l0_weight = max(l0_weight / DECAY, least)
+        return psf, l0_weight
 
 
-def _checked(image, size):
+def _levels(image: Array, grids: list[tuple[tuple[int, int], int]]) -> list[_Level]:
+    """The levels of an image's pyramid."""
+    variance = estimate_noise(image) ** 2
+    found = []
+    for shape, size in grids:
+        level = resample(image, shape) if shape != image.shape else image
+        found.append(_Level(level, size, variance * level.size / image.size))
+    return found
+
+
+def _checked(image: Array, size: int) -> None:
     """Refuse images and PSF sizes that the method cannot use."""
     if image.ndim != 2 or image.dtype.kind != "f":
         raise DeconvnetError(f"one channel of floats (H, W) is wanted for the PSF, not {image.shape} of {image.dtype}")
@@ -112,20 +145,18 @@ def _checked(image, size):
         )
 
 
-def _coarse_to_fine(image, psf, grids, price, iterations, beta):
-    """The PSF on the finest of the grids, from one that fits the coarsest."""
-    variance = estimate_noise(image) ** 2
+def _coarse_to_fine(levels: list[_Level], psf: Array, l0_weight: float, iterations: int, beta: float) -> Array:
+    """The PSF on the last of the levels, from one that fits the first."""
     before = None
-    for shape, size in grids:
+    for level in levels:
         if before is not None:
-            psf = resized_psf(psf, shape[0] / before, size)
-        level = resample(image, shape) if shape != image.shape else image
-        psf, price = _iterate(level, psf, price, iterations, beta, variance * level.size / image.size)
-        before = shape[0]
+            psf = resized_psf(psf, level.height / before, level.side)
+        psf, l0_weight = level.iterate(psf, l0_weight, iterations, beta)
+        before = level.height
     return psf
 
 
-def _relative(image):
+def _relative(image: Array) -> Array:
     """The image in units of its range of values."""
     extent = value_range(image)
     if not extent > 0:
@@ -133,7 +164,7 @@ def _relative(image):
     return image / image.dtype.type(extent)
 
 
-def fit_cost(image, psf, *, border=None):
+def fit_cost(image: Array, psf: Array, *, border: int | None = None) -> float:
     """How badly a PSF fits a photo; for comparing PSFs of one photo, also of different sizes.
 
     Parameters
@@ -154,24 +185,29 @@ def fit_cost(image, psf, *, border=None):
     Notes
     -----
     What a wrong PSF leaves is ringing, which has many small differences, or a double contour, which has more edges.
-    Tried on 18 photographs (8 of the benchmark of Levin et al. 2009, 10 with synthetic shake) with a bad, a middling
-    and a good estimate of this module for each. The product was chosen among some thirty measures on half of them; on
-    the other half its choice is 0.18 dB below the best of the three on average, that of `sparsity_cost` alone 0.21,
-    that of the edges alone 0.46 dB. Against PSFs of other kinds it is less sure: a softened PSF often scores better
-    than the true one, and of eleven very different PSFs its choice was 1.3 dB below the best.
+    A softened PSF often costs less than the true one.
     """
     psf = psf.astype(image.dtype) / psf.sum(dtype=image.dtype)
     part = middle(image, SCORING_CROP)
     border = len(psf) // 2 if border is None else border
-    score = sparsity_cost(deconvolve(part, psf, psf_error=ESTIMATED_PSF), border)
+    cost = sparsity_cost(deconvolve(part, psf, psf_error=ESTIMATED_PSF), border)
     part = _relative(part)
     grid = extended_shape(part.shape, len(psf))
-    y_hat = rfft2(extend_periodically(part, grid))
-    edges = edge_gradients(y_hat[None], psf_to_otf(psf[None], grid), JUDGING_PRICE, y_hat, grid).any(axis=0)
-    return score * float(edges[border : part.shape[0] - border, border : part.shape[1] - border].mean())
+    extended = extend_periodically(part, grid)
+    gradients = edge_gradients(rfft2(extended)[None], psf_to_otf(psf[None], grid), SCORING_L0_WEIGHT, extended)
+    edges = gradients.any(axis=0)[border : part.shape[0] - border, border : part.shape[1] - border]
+    return cost * float(edges.mean())
 
 
-def refine_psf(image, psf, *, iterations=ITERATIONS, levels=LEVELS, price=REFINING_PRICE, beta=BETA):
+def refine_psf(
+    image: Array,
+    psf: Array,
+    *,
+    iterations: int = ITERATIONS,
+    levels: int = LEVELS,
+    l0_weight: float = REFINING_L0_WEIGHT,
+    beta: float = BETA,
+) -> Array:
     """A better PSF of a photo, from an estimate.
 
     Parameters
@@ -184,8 +220,8 @@ def refine_psf(image, psf, *, iterations=ITERATIONS, levels=LEVELS, price=REFINI
         Iterations on each level of the pyramid.
     levels : int
         Levels of the pyramid, at least 1, each coarser by √2: with more of them, a worse estimate is still mended.
-    price : float
-        What an edge pixel costs at first, see `edge_gradients`. A high price keeps the strongest edges only.
+    l0_weight : float
+        What an edge pixel costs at first, see `edge_gradients`. A high weight keeps the strongest edges only.
     beta : float
         Positive weight of the squared PSF, see `psfs_from_gradients`.
 
@@ -205,9 +241,7 @@ def refine_psf(image, psf, *, iterations=ITERATIONS, levels=LEVELS, price=REFINI
 
     Notes
     -----
-    The iterations are those of `estimate_psf_sparse`. True PSFs of 9 photographs, disturbed by noise of 0.8 of their
-    norm or softened by a Gaussian of 1.2 px, gave 23 and 3.8 times the squared error of the true PSF in the restored
-    picture (mean); refined, 1.2 times.
+    The iterations are those of `estimate_psf_sparse`.
     """
     xp = array_module(image, psf)
     if psf.ndim != 2 or psf.shape[0] != psf.shape[1]:
@@ -218,10 +252,17 @@ def refine_psf(image, psf, *, iterations=ITERATIONS, levels=LEVELS, price=REFINI
         raise DeconvnetError("the PSF must hold finite values from 0 up, and not only zeros")
     grids = _pyramid(image.shape, len(psf), levels)
     start = resized_psf(psf, grids[0][0][0] / image.shape[0], grids[0][1])
-    return _coarse_to_fine(_relative(image), start, grids, price, iterations, beta)
+    return _coarse_to_fine(_levels(_relative(image), grids), start, l0_weight, iterations, beta)
 
 
-def estimate_psf_sparse(image, size, *, iterations=ITERATIONS, prices=FIRST_PRICES, beta=BETA):
+def estimate_psf_sparse(
+    image: Array,
+    size: int,
+    *,
+    iterations: int = ITERATIONS,
+    l0_weights: Sequence[float] = FIRST_L0_WEIGHTS,
+    beta: float = BETA,
+) -> Array:
     """The PSF of a photo, from nothing but a bound on its size.
 
     Parameters
@@ -232,9 +273,9 @@ def estimate_psf_sparse(image, size, *, iterations=ITERATIONS, prices=FIRST_PRIC
         Side of the PSF's support, odd.
     iterations : int
         Iterations on each level of the pyramid.
-    prices : sequence of float
-        What an edge pixel costs on the coarsest level, see `edge_gradients`. Every price gives a PSF, and the one with
-        the best `fit_cost` is refined: which way the coarse levels go is a matter of chance.
+    l0_weights : sequence of float
+        What an edge pixel costs on the coarsest level, see `edge_gradients`. Every weight gives a PSF, and the one with
+        the smallest `fit_cost` is refined: which way the coarse levels go is a matter of chance.
     beta : float
         Positive weight of the squared PSF, see `psfs_from_gradients`.
 
@@ -252,25 +293,61 @@ def estimate_psf_sparse(image, size, *, iterations=ITERATIONS, prices=FIRST_PRIC
     -----
     A pyramid of images, each coarser by √2 than the one before, down to where the PSF has 3 px. On each level, a few
     times: gradients of a latent image with few edges (`edge_gradients`); the PSF that takes them to the gradients of
-    the blurry image (`psfs_from_gradients`), without its specks and moved to the middle; a lower price of an edge.
-    The PSF is then refined on the finest level once more. Noise bounds the price from below and adds to β: a latent
+    the blurry image (`psfs_from_correlations`), without its specks and moved to the middle; a lower l0 weight.
+    The PSF is then refined on the finest level once more. Noise bounds the l0 weight from below and adds to β: a latent
     image that follows the noise would explain it by a PSF that is too sharp.
 
-    On eight cases of the benchmark of Levin et al. 2009, given only the size 27 for PSFs of 15 to 27 px, the restored
-    pictures have 32.2 dB, with the true PSFs 32.7 dB; the ratio of their squared errors is 1.14 in the mean and 1.4 at
-    worst. On 20 photographs with synthetic shake of 9 to 33 px and noise of 0.01, given the size: 29.0 dB against
-    30.1 dB; the ratio is 1.3 in the mean, and above 2 for one, of 33 px in a picture with few edges. The constants
-    of this module were chosen on the eight and on nine of the twenty.
     Cost: n log n in the number of pixels, some thirty transforms of the picture in an iteration on the finest level.
     """
-    xp = array_module(image)
+    return candidate_psfs(image, [], size, iterations=iterations, l0_weights=l0_weights, beta=beta)[-1]
+
+
+def candidate_psfs(
+    image: Array,
+    estimates: Sequence[Array],
+    size: int,
+    *,
+    iterations: int = ITERATIONS,
+    l0_weights: Sequence[float] = FIRST_L0_WEIGHTS,
+    beta: float = BETA,
+) -> list[Array]:
+    """Estimates of a photo's PSF, refined, and one more from nothing; side by side on the pool of threads.
+
+    Parameters
+    ----------
+    image : float array (H, W)
+        Blurry luminance in [0, 1].
+    estimates : sequence of float array (k, k)
+        For `refine_psf`.
+    size, iterations, l0_weights, beta
+        For `estimate_psf_sparse`.
+
+    Returns
+    -------
+    list of array
+        The refined estimates, then the PSF from nothing.
+
+    Raises
+    ------
+    DeconvnetError
+        If the image, an estimate or the size cannot be used.
+    """
+    xp = array_module(image, *estimates)
     _checked(image, size)
-    levels = 2 * int(np.ceil(np.log2(size)))  # more than enough: the pyramid ends where the PSF is smallest
-    grids = _pyramid(image.shape, size, levels)
+    grids = _pyramid(image.shape, size, 2 * int(np.ceil(np.log2(size))))  # it ends where the PSF is smallest
     side = grids[0][1]
     start = xp.zeros((side, side), image.dtype)
     start[side // 2, side // 2 - 1 : side // 2 + 1] = 0.5
-    relative = _relative(image)
-    candidates = [_coarse_to_fine(relative, start, grids, price, iterations, beta) for price in prices]
-    best = candidates[0] if len(candidates) == 1 else min(candidates, key=lambda psf: fit_cost(image, psf))
-    return _coarse_to_fine(relative, best, grids[-1:], REFINING_PRICE, iterations, beta)
+    levels = _levels(_relative(image), grids)
+
+    def candidate(source: float | Array) -> Array:
+        if isinstance(source, float):
+            return _coarse_to_fine(levels, start, source, iterations, beta)
+        return refine_psf(image, source, iterations=iterations, beta=beta)
+
+    found = parallel.ordered_map(candidate, [*map(float, l0_weights), *estimates])
+    sparse, refined = found[: len(l0_weights)], found[len(l0_weights) :]
+    best = sparse[0]
+    if len(sparse) > 1:
+        best = sparse[int(np.argmin(parallel.ordered_map(lambda psf: fit_cost(image, psf), sparse)))]
+    return [*refined, _coarse_to_fine(levels[-1:], best, REFINING_L0_WEIGHT, iterations, beta)]

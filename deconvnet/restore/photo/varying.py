@@ -17,6 +17,7 @@ from deconvnet.ops.border import extended_shape
 from deconvnet.ops.psf import psf_to_otf
 from deconvnet.parallel import ordered_map
 from deconvnet.restore.blind_steps import value_range
+from deconvnet.restore.deconvolve.operators import Blur
 from deconvnet.restore.deconvolve.solvers import EXACT_PSF, deconvolve_with
 from deconvnet.restore.photo.psf_cleanup import middle, moved_onto
 from deconvnet.restore.photo.refine import refine_psf
@@ -286,7 +287,7 @@ def _with_surroundings(
     return part, inside
 
 
-class VaryingBlur:
+class VaryingBlur(Blur):
     """The filter flow ``y = Σ_r psf(r) * (w(r) x)`` on a periodic grid: a `Convolution` whose PSF changes.
 
     Parameters

@@ -9,7 +9,8 @@ from deconvnet.blur.convolve import convolve
 from deconvnet.blur.psf import sample_gp_psfs
 from deconvnet.errors import DeconvnetError
 from deconvnet.metrics import psnr
-from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve, estimate_noise, shrink_hyper_laplacian
+from deconvnet.restore.deconvolve.priors import shrink_hyper_laplacian
+from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve, estimate_noise
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +135,7 @@ def test_saturated_lights_do_not_ring_across_the_picture(blurred, psf, monkeypat
     blurry = np.clip(convolve(scene, psf, "valid") + np.float32(0.005) * noise, 0, 1)
     sharp, away = np.clip(scene, 0, 1)[7:-7, 7:-7], away[7:-7, 7:-7]
     handled = deconvolve(blurry, psf)
-    monkeypatch.setattr("deconvnet.restore.deconvolve.solvers.SATURATED", 2.0)
+    monkeypatch.setattr("deconvnet.restore.deconvolve.operators.SATURATED", 2.0)
     plain = deconvolve(blurry, psf)
     assert psnr(handled[away], sharp[away]) > psnr(plain[away], sharp[away]) + 2
 

@@ -68,16 +68,16 @@ def test_from_nothing_it_finds_a_psf_nearly_as_good_as_the_true_one(blurry, shar
 
 
 def test_brightness_and_contrast_do_not_change_the_estimate(blurry):
-    found = estimate_psf_sparse(blurry.astype(np.float64), SIZE, prices=(0.02,))
-    duller = estimate_psf_sparse(0.25 * blurry.astype(np.float64) + 0.5, SIZE, prices=(0.02,))
+    found = estimate_psf_sparse(blurry.astype(np.float64), SIZE, l0_weights=(0.02,))
+    duller = estimate_psf_sparse(0.25 * blurry.astype(np.float64) + 0.5, SIZE, l0_weights=(0.02,))
     assert found.dtype == np.float64
     np.testing.assert_allclose(duller, found, atol=1e-6)
 
 
-def test_of_several_prices_the_psf_with_the_best_score_is_taken(blurry):
-    prices = (0.003, 0.02, 0.3)
-    each = [estimate_psf_sparse(blurry, SIZE, prices=(price,), iterations=2) for price in prices]
-    together = estimate_psf_sparse(blurry, SIZE, prices=prices, iterations=2)
+def test_of_several_l0_weights_the_psf_with_the_least_cost_is_taken(blurry):
+    weights = (0.003, 0.02, 0.3)
+    each = [estimate_psf_sparse(blurry, SIZE, l0_weights=(weight,), iterations=2) for weight in weights]
+    together = estimate_psf_sparse(blurry, SIZE, l0_weights=weights, iterations=2)
     best = int(np.argmin([fit_cost(blurry, psf) for psf in each]))
     np.testing.assert_array_equal(together, each[best])
 
@@ -91,12 +91,12 @@ def test_refining_mends_a_disturbed_psf(blurry, psf, device):
     assert psf_error(refined, psf) < 0.6 * before
 
 
-def test_the_score_prefers_the_true_psf(blurry, psf, device):
+def test_the_cost_prefers_the_true_psf(blurry, psf, device):
     rng = np.random.default_rng(5)
     others = [delta(SIZE), disturbed(psf, rng), shake(8), gaussian_filter(delta(SIZE), 2.5), psf[4:9, 4:9] + 1e-3]
     image = to_device(blurry, device)
-    scores = [fit_cost(image, to_device(np.ascontiguousarray(k), device)) for k in (psf, *others)]
-    assert np.argmin(scores) == 0
+    costs = [fit_cost(image, to_device(np.ascontiguousarray(k), device)) for k in (psf, *others)]
+    assert np.argmin(costs) == 0
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from deconvnet.errors import DeconvnetError
 from deconvnet.metrics import psf_error, psnr
 from deconvnet.networks.photo_pyramid import Pyramid, scale_config
 from deconvnet.networks.photo_stage import Stage
-from deconvnet.restore.deconvolve.solvers import Convolution, deconvolve
+from deconvnet.restore.deconvolve.operators import Convolution
+from deconvnet.restore.deconvolve.solvers import deconvolve
 from deconvnet.restore.photo.varying import (
     VaryingBlur,
     choose_grid,

@@ -1,0 +1,166 @@
+"""Blur as a linear operator on periodic images, and which pixels of a photo a latent image must explain."""
+
+from __future__ import annotations
+
+from deconvnet.backend import Array, array_module, irfft2, rfft2
+from deconvnet.kernels.photo.masked_deconvolution import conjugate_gradients, masked_deconvolution
+from deconvnet.ops.border import extended_shape
+from deconvnet.ops.differences import differences_power
+from deconvnet.ops.psf import psf_to_otf
+
+__all__ = ["Blur", "Convolution", "PixelWeights"]
+
+#: Pixels from this value on may have been brighter than they were recorded.
+SATURATED = 0.99
+#: Weight of the data at saturated pixels where the latent image, blurred, is too dark.
+SATURATED_WEIGHT = 0.01
+#: Light from places of unknown brightness, relative to the picture's range, that makes a pixel doubtful.
+INFLUENCE = 0.002
+#: A doubtful pixel is believed when it is explained to within this many times the noise.
+TOLERANCE = 6
+#: The preconditioner's divisor is at least this share of its largest value.
+LEAST_DIVISOR = 1e-6
+
+
+class Blur:
+    """A linear blur on a periodic grid that a convolution resembles.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        The grid (H', W'); the image is its top left part.
+    power : real array (H', W'//2 + 1)
+        Squared magnitude of the transfer function of the convolution.
+    """
+
+    shape: tuple[int, int]
+    power: Array
+
+    def forward(self, x_hat: Array) -> Array:
+        """Blurry image on the grid from the half spectrum of a latent one."""
+        raise NotImplementedError
+
+    def adjoint(self, y: Array) -> Array:
+        """Half spectrum of the adjoint's image, up to the transforms' factor H'·W', for an image on the grid."""
+        raise NotImplementedError
+
+    def least_squares(
+        self, x: Array, target: Array, y: Array, mask: Array, data_weight: float, beta: float, steps: int
+    ) -> Array:
+        """Steps towards ``min data_weight/2 ‖√mask (K x − y)‖² + beta/2 ‖∇x − w‖²``.
+
+        Parameters
+        ----------
+        x, target, y, mask : real array (H', W')
+            Start, ``∇ᵀw``, blurry image, and how much each of its pixels counts.
+        data_weight, beta : float
+        steps : int
+            Of conjugate gradients.
+
+        Returns
+        -------
+        real array (H', W')
+        """
+        real = x.dtype.type
+        data_weight, beta = real(data_weight), real(beta)
+        gradient_power = differences_power(array_module(x), self.shape, x.dtype)
+
+        def normal(z_hat: Array) -> Array:
+            return data_weight * self.adjoint(mask * self.forward(z_hat)) + beta * gradient_power * z_hat
+
+        rhs_hat = data_weight * self.adjoint(mask * y) + beta * rfft2(target)
+        scaled = data_weight * self.power + beta * gradient_power
+        preconditioner = 1 / array_module(x).maximum(scaled, real(LEAST_DIVISOR) * scaled.max())
+        return irfft2(conjugate_gradients(rfft2(x), normal, rhs_hat, preconditioner, self.shape, steps), self.shape)
+
+
+class Convolution(Blur):
+    """Blur with one PSF.
+
+    Parameters
+    ----------
+    psf : float array (k, k)
+        Of sum 1, centre at ``k // 2``.
+    image_shape : (int, int)
+        Size of the blurry image; the grid is larger by the PSF's support at least.
+    """
+
+    def __init__(self, psf: Array, image_shape: tuple[int, int]) -> None:
+        self.psf, self.shape = psf, extended_shape(image_shape, len(psf))
+
+    @property
+    def otf(self) -> Array:
+        """Transfer function, complex array (H', W'//2 + 1)."""
+        return psf_to_otf(self.psf, self.shape)
+
+    @property
+    def power(self) -> Array:
+        otf = self.otf
+        return otf.real**2 + otf.imag**2
+
+    def forward(self, x_hat: Array) -> Array:
+        return irfft2(self.otf * x_hat, self.shape)
+
+    def adjoint(self, y: Array) -> Array:
+        return self.otf.conj() * rfft2(y)
+
+    def least_squares(
+        self, x: Array, target: Array, y: Array, mask: Array, data_weight: float, beta: float, steps: int
+    ) -> Array:
+        return masked_deconvolution(x, target, y, mask, self.psf, data_weight, beta, steps)
+
+
+class PixelWeights:
+    """Which pixels of one channel the latent image must explain, and how much each, 0 to 1.
+
+    Parameters
+    ----------
+    image : float array (H, W)
+    blur : Blur
+    noise : float
+        Standard deviation of what the blur leaves unexplained.
+
+    Attributes
+    ----------
+    mask : real array (H', W')
+        On the blur's grid, 0 outside of the image.
+    changes : bool
+        Whether the mask depends on the latent image.
+
+    Notes
+    -----
+    A saturated pixel says only "at least this bright": its weight is 0 where the latent image, blurred, is brighter,
+    and small where it is darker. All pixels that receive light from where most of the light arrived at saturated pixels
+    are left out at first, and taken in again where they turn out to be explained (about as the outliers of Cho, Wang &
+    Lee 2011, doi:10.1109/ICCV.2011.6126280).
+    """
+
+    def __init__(self, image: Array, blur: Blur, noise: float) -> None:
+        xp = array_module(image)
+        self.image, self.blur, self.noise = image, blur, noise
+        self.saturated = image >= SATURATED
+        self.changes = bool(self.saturated.any())
+        if self.changes:
+            # Pixels that receive light from where the picture is too bright to tell how bright.
+            bright = (irfft2(blur.adjoint(self._on_grid(self.saturated)), blur.shape) > 0.5).astype(image.dtype)
+            self.doubtful = self.saturated | (self.inside(blur.forward(rfft2(bright))) > INFLUENCE)
+            self.mask = self._on_grid(~self.doubtful)
+        else:
+            self.mask = self._on_grid(xp.ones_like(image))
+
+    def _on_grid(self, values: Array) -> Array:
+        grid = array_module(values).zeros(self.blur.shape, self.image.dtype)
+        self.inside(grid)[...] = values
+        return grid
+
+    def inside(self, grid: Array) -> Array:
+        """The image's part of an array (H', W'), as a view."""
+        return grid[: self.image.shape[0], : self.image.shape[1]]
+
+    def update(self, x: Array) -> None:
+        """Decide anew from the latent image (H', W')."""
+        xp = array_module(self.image)
+        predicted = self.inside(self.blur.forward(rfft2(x)))
+        explained = xp.abs(predicted - self.image) < TOLERANCE * self.noise
+        too_dark = SATURATED_WEIGHT * (predicted < self.image)
+        self.mask = self._on_grid(xp.where(self.saturated, too_dark, ~self.doubtful | explained))

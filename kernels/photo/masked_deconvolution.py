@@ -1,0 +1,349 @@
+"""The linear system of the deconvolution with unknown pixels: conjugate gradients, fused.
+
+A step of plain array code writes about twenty images. The compiled twin keeps all vectors as spectra in strips
+(`deconvnet.kernels.simd.strip_images`): a step is two passes over strips around one over rows, and one for the sums.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from deconvnet.backend import Array, array_module, irfft2, rfft2
+from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.kernel import Kernel
+from deconvnet.kernels.simd.line_fft import first_step, is_smooth, second_step
+from deconvnet.kernels.simd.refinement import (
+    advance,
+    direct,
+    inverse_divisor,
+    normal_equations,
+    residual_of_normal,
+)
+from deconvnet.kernels.simd.strip_images import (
+    column_memory,
+    forward,
+    inverse,
+    inverse_block,
+    over_blocks,
+    over_strips,
+    row_block,
+    row_targets,
+    strip_plan,
+)
+from deconvnet.kernels.simd.strips import ROWS, row_memory
+from deconvnet.kernels.simd.tile_fft import COMPLEX
+from deconvnet.kernels.simd.vector import LANES
+
+__all__ = ["conjugate_gradients", "masked_deconvolution"]
+
+#: The preconditioner's divisor is at least this share of its largest value.
+LEAST_DIVISOR = 1e-6
+#: Conjugate gradients end when the preconditioned residual's square has fallen to this share.
+SOLVED = 1e-12
+
+
+def conjugate_gradients(
+    x_hat: Array,
+    operator: Callable[[Array], Array],
+    rhs_hat: Array,
+    preconditioner: Array,
+    shape: tuple[int, int],
+    steps: int,
+) -> Array:
+    """Steps of preconditioned conjugate gradients on half spectra of real images.
+
+    Parameters
+    ----------
+    x_hat, rhs_hat : complex array (H, W//2 + 1)
+        Start, and right-hand side.
+    operator : callable
+        Positive semidefinite, from half spectrum to half spectrum.
+    preconditioner : real array (H, W//2 + 1)
+        About the inverse of the operator, frequency by frequency.
+    shape : (int, int)
+        H and W.
+    steps : int
+
+    Returns
+    -------
+    complex array (H, W//2 + 1)
+        The improved ``x_hat``; the start is not changed.
+    """
+    xp = array_module(x_hat, rhs_hat, preconditioner)
+    once = [0, -1] if shape[1] % 2 == 0 else [0]  # columns that the full spectrum has once; the others come twice
+
+    def inner(a_hat, b_hat):
+        return float(2 * xp.vdot(a_hat, b_hat).real - xp.vdot(a_hat[:, once], b_hat[:, once]).real)
+
+    residual = rhs_hat - operator(x_hat)
+    direction = preconditioner * residual
+    size = first = inner(residual, direction)
+    real = preconditioner.dtype.type
+    for _ in range(steps):
+        if not size > SOLVED * first:  # solved: the next step would divide zero by zero
+            break
+        image_of_direction = operator(direction)
+        length = real(size / inner(direction, image_of_direction))
+        x_hat = x_hat + length * direction
+        residual -= length * image_of_direction
+        scaled = preconditioner * residual
+        size, before = inner(residual, scaled), size
+        direction = scaled + real(size / before) * direction
+    return x_hat
+
+
+def _laplacian(xp, shape, dtype):
+    """Half spectrum of ∇ᵀ∇ for periodic differences, as its two terms (H, 1) and (W//2 + 1,)."""
+    rows, columns = (
+        2 - 2 * np.cos(2 * np.pi * np.arange(count) / n) for n, count in zip(shape, (shape[0], shape[1] // 2 + 1))
+    )
+    return xp.asarray(rows[:, None], dtype=dtype), xp.asarray(columns, dtype=dtype)
+
+
+def _on_grid(psf: Array, shape: tuple[int, int]) -> Array:
+    """The PSF on a periodic grid, its centre at the origin."""
+    xp = array_module(psf)
+    grid = xp.zeros(shape, psf.dtype)
+    rows, columns = ((xp.arange(n) - n // 2) % m for n, m in zip(psf.shape, shape))
+    grid[rows[:, None], columns] = psf
+    return grid
+
+
+def _reference(
+    x: Array, target: Array, y: Array, mask: Array, psf: Array, data_weight: float, beta: float, steps: int
+) -> Array:
+    """Steps towards ``min λ/2 ‖√m (psf * x − y)‖² + β/2 ‖∇x − w‖²``.
+
+    Parameters
+    ----------
+    x : real array (H, W)
+        Start; all images are periodic.
+    target : real array (H, W)
+        ``∇ᵀw``.
+    y : real array (H, W)
+        Blurry image.
+    mask : real array (H, W)
+        m, how much each pixel of y counts, 0 to 1.
+    psf : real array (k, k)
+        Non-negative, k ≤ H, W; its centre is at ``k // 2``.
+    data_weight, beta : float
+        λ and β, positive.
+    steps : int
+
+    Returns
+    -------
+    real array (H, W)
+
+    Notes
+    -----
+    Conjugate gradients on ``(λ Kᵀ m K + β ∇ᵀ∇) x = λ Kᵀ m y + β ∇ᵀw``, preconditioned by the same system without mask,
+    which is diagonal in Fourier space.
+    """
+    xp = array_module(x, target, y, mask, psf)
+    real, shape = x.dtype.type, x.shape
+    otf = rfft2(_on_grid(psf, shape))
+    power = otf.real**2 + otf.imag**2
+    rows, columns = _laplacian(xp, shape, x.dtype)
+    data_weight, beta = real(data_weight), real(beta)
+    smoothness = beta * (rows + columns)
+
+    def normal(z_hat):
+        return data_weight * otf.conj() * rfft2(mask * irfft2(otf * z_hat, shape)) + smoothness * z_hat
+
+    rhs_hat = data_weight * otf.conj() * rfft2(mask * y) + beta * rfft2(target)
+    scaled = data_weight * power + smoothness
+    preconditioner = 1 / xp.maximum(scaled, real(LEAST_DIVISOR) * scaled.max())
+    return irfft2(conjugate_gradients(rfft2(x), normal, rhs_hat, preconditioner, shape, steps), shape)
+
+
+class _System(NamedTuple):
+    """What the steps on strips share, rows in the order of the strips.
+
+    Attributes
+    ----------
+    otf : real array (plan.size,)
+    inverse : real array (plan.size // 2,)
+        Preconditioner.
+    rows : real array (H,)
+    columns : real array (strips · 16,)
+        The terms of the squared transfer function of the differences.
+    counts : real array (strips · 16,)
+        How often a column is in the whole spectrum.
+    weights : real array (3,)
+        λ, β, and the least divisor of the preconditioner.
+    """
+
+    otf: np.ndarray
+    inverse: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
+    counts: np.ndarray
+    weights: np.ndarray
+
+
+@compiled
+def _prepare(plan, system, begin, end):
+    """Fill in the preconditioner."""
+    otf, inverse, rows, columns, _counts, weights = system
+    for g in range(begin, end):
+        for r in range(plan.height):
+            n = g * plan.rows + r
+            inverse_divisor(otf, n * COMPLEX, rows, r, columns, g * LANES, weights, 0, inverse, n * LANES)
+
+
+@compiled
+def _blur_columns(plan, system, residual, direction, share, out, begin, end):
+    """The next direction; ``out``: it is blurred and its columns are transformed back."""
+    back, across = plan.back, plan.tall.across
+    _, y, line, buffer = column_memory(plan, out)
+    otf, inverse = system.otf, system.inverse
+    for g in range(begin, end):
+        first = g * plan.rows
+        for k in range(plan.tall.down):
+            for j in range(across):
+                n = first + k * across + j
+                at = n * COMPLEX
+                direct(residual, at, inverse, n * LANES, direction, at, otf, at, share, 0, line, j * COMPLEX)
+            first_step(line, 0, COMPLEX, k, y, back, buffer)
+        for k in range(back.down):
+            second_step(y, k, out, (first + k * back.across) * COMPLEX, back, buffer)
+
+
+@compiled
+def _mask_rows(plan, mask, y, scale, spectrum, begin, end):
+    """Rows of a blurred image to those of ``mask · image``, or of ``mask · (y − image)`` if y has pixels; in place."""
+    height, width = plan.height, plan.width
+    memory, ones = row_memory(plan.wide, mask), np.ones(width, mask.dtype)
+    rows, targets, starts = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
+    weights, block = np.empty(ROWS, mask.dtype), np.empty(ROWS * width, mask.dtype)
+    for lane in range(ROWS):
+        starts[lane] = lane * width
+    for n in range(begin, end):
+        row_targets(n * ROWS, plan, rows, targets)
+        inverse_block(n, plan, spectrum, starts, memory, block)
+        for lane in range(ROWS):
+            i = rows[lane]
+            here = block[lane * width : (lane + 1) * width]
+            weights[lane] = scale / 2 if i < height else 0
+            if i == height:
+                here[:] = 0
+            elif y.size:
+                for j in range(width):
+                    here[j] = mask[i, j] * (y[i, j] - here[j])
+            else:
+                for j in range(width):
+                    here[j] *= mask[i, j]
+        row_block(block, starts, targets, weights, ones, plan, memory, spectrum)
+
+
+@compiled
+def _normal_columns(plan, system, start, x, direction, image, sums, begin, end):
+    """At the start the residual, in ``direction``, which holds ∇ᵀw; else the operator's image of the direction.
+
+    ``image`` holds what `_mask_rows` left. Inner products of the strips go into ``sums``.
+    """
+    tall = plan.tall
+    strip, _, line, buffer = column_memory(plan, image)
+    otf, inverse, rows, columns, counts, weights = system
+    for g in range(begin, end):
+        first, c = g * plan.rows, g * LANES
+        sums[c : c + LANES] = 0
+        for j in range(tall.across):
+            first_step(image, (first + j * tall.down) * COMPLEX, COMPLEX, j, strip, tall, buffer)
+        for k in range(tall.down):
+            second_step(strip, k, line, 0, tall, buffer)
+            for j in range(tall.across):
+                r = k * tall.across + j
+                n, at = (first + r) * COMPLEX, j * COMPLEX
+                if start:
+                    residual_of_normal(
+                        otf,
+                        n,
+                        line,
+                        at,
+                        x,
+                        n,
+                        direction,
+                        n,
+                        inverse,
+                        n // 2,
+                        rows,
+                        r,
+                        columns,
+                        c,
+                        counts,
+                        c,
+                        weights,
+                        0,
+                        sums,
+                        c,
+                    )
+                else:
+                    normal_equations(
+                        otf, n, line, at, direction, n, rows, r, columns, c, counts, c, weights, 0, image, n, sums, c
+                    )
+
+
+@compiled
+def _advance_strips(plan, system, x, residual, direction, image, length, sums, begin, end):
+    inverse, counts = system.inverse, system.counts
+    for g in range(begin, end):
+        c = g * LANES
+        sums[c : c + LANES] = 0
+        for r in range(plan.height):
+            n = (g * plan.rows + r) * COMPLEX
+            advance(x, n, residual, n, direction, n, image, n, inverse, n // 2, counts, c, length, 0, sums, c)
+
+
+@functools.lru_cache(maxsize=16)
+def _tables(shape, dtype):
+    """The terms of `_laplacian` in the order of the strips, and the columns' counts."""
+    plan = strip_plan(shape, dtype)
+    rows, columns = (term.reshape(-1) for term in _laplacian(np, shape, np.float64))
+    tables = rows[plan.row_frequencies()], columns[plan.column_frequencies()], plan.column_counts()
+    return tuple(table.reshape(-1).astype(dtype) for table in tables)
+
+
+def _numba(x, target, y, mask, psf, data_weight, beta, steps):
+    """In strips, where both sides are `is_smooth`."""
+    if not all(map(is_smooth, x.shape)):
+        return _reference(x, target, y, mask, psf, data_weight, beta, steps)
+    shape, dtype = x.shape, x.dtype
+    real = dtype.type
+    plan = strip_plan(shape, dtype.name)
+    tables = _tables(shape, dtype.name)
+    least = LEAST_DIVISOR * (data_weight * float(psf.sum()) ** 2 + 8 * beta)
+    weights = np.array([data_weight, beta, least], dtype)
+    system = _System(forward(_on_grid(psf, shape), plan), np.ones(plan.size // 2, dtype), *tables, weights)
+    over_strips(_prepare, plan, system)
+    x_hat = forward(np.ascontiguousarray(x), plan, scale=1 / x.size)
+    residual = forward(np.ascontiguousarray(target), plan, scale=1 / x.size)
+    direction, image = np.zeros_like(x_hat), np.zeros_like(x_hat)
+    sums, scale = np.empty(plan.strips * LANES, dtype), real(1 / x.size)
+    mask, y = np.ascontiguousarray(mask), np.ascontiguousarray(y)
+
+    def inner(body, *arguments):
+        over_strips(body, plan, system, *arguments, sums)
+        return float(sums.sum(dtype=np.float64))
+
+    unit = _System(system.otf, np.zeros_like(system.inverse), *system[2:])
+    over_strips(_blur_columns, plan, unit, residual, x_hat, np.ones(1, dtype), image)
+    over_blocks(_mask_rows, plan, mask, y, scale, image)
+    size = first = inner(_normal_columns, True, x_hat, residual, image)
+    share = 0.0
+    for _ in range(steps):
+        if not size > SOLVED * first:
+            break
+        over_strips(_blur_columns, plan, system, residual, direction, np.full(1, share, dtype), image)
+        over_blocks(_mask_rows, plan, mask, y[:0], scale, image)
+        length = size / inner(_normal_columns, False, x_hat, direction, image)
+        size, before = inner(_advance_strips, x_hat, residual, direction, image, np.full(1, length, dtype)), size
+        share = size / before
+    return inverse(x_hat, plan)
+
+
+masked_deconvolution = Kernel("masked_deconvolution", reference=_reference, cpu=_numba)

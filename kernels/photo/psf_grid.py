@@ -1,0 +1,154 @@
+"""Non-negative least squares for PSFs on their small support: an accelerated projected gradient as one compiled loop.
+
+The compiled twin sums the correlation as it is defined, over the pixels that are not zero: few are, once the constraint
+has acted. Sixteen neighbours across are one vector, eight rows are summed in registers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.fft
+
+from deconvnet.backend import Array, array_module, irfft2, rfft2
+from deconvnet.kernels import cuda
+from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.kernel import Kernel, in_chunks
+from deconvnet.kernels.simd.refinement import TAP_ROWS, sum_of_taps
+from deconvnet.kernels.simd.vector import LANES
+
+__all__ = ["projected_gradient", "steepest_slope"]
+
+#: Threads of a block of the CUDA kernel.
+THREADS = 256
+
+
+def _circulant_spectrum(own: Array) -> tuple[Array, int]:
+    """Real half spectrum of an autocorrelation (2k − 1, 2k − 1) on a periodic grid, and the grid's side."""
+    xp = array_module(own)
+    side = len(own) // 2 + 1
+    n = scipy.fft.next_fast_len(len(own), real=True)
+    lags = xp.arange(1 - side, side)
+    circulant = xp.zeros((n, n), own.dtype)
+    circulant[(lags % n)[:, None], lags % n] = own
+    return rfft2(circulant).real, n
+
+
+def steepest_slope(own: Array) -> float:
+    """A bound on the largest eigenvalue of the correlation with ``own``, an autocorrelation (2k − 1, 2k − 1)."""
+    return float(_circulant_spectrum(own)[0].max())
+
+
+def _reference(
+    own: Array, target: Array, start: Array, support: Array, beta: float, steepest: float, steps: int
+) -> Array:
+    """Steps towards ``min ⟨p, own * p⟩ + β ‖p‖² − 2 ⟨target, p⟩`` over p ≥ 0 within the support, for every PSF p.
+
+    Parameters
+    ----------
+    own : real array (2k − 1, 2k − 1)
+        Summed autocorrelation of the sharp features, the lag 0 in the middle; positive semidefinite.
+    target, start : real array (N, k, k)
+    support : real array (1 or N, k, k)
+        Factor after every step: 1 where a PSF may be, 0 elsewhere.
+    beta : float
+    steepest : float
+        At least the largest eigenvalue of the quadratic form, β included.
+    steps : int
+
+    Returns
+    -------
+    real array (N, k, k)
+
+    Notes
+    -----
+    The accelerated projected gradient of Beck & Teboulle 2009, doi:10.1137/080716542.
+    """
+    xp = array_module(own, target, start, support)
+    real, side = start.dtype.type, start.shape[-1]
+    spectrum, n = _circulant_spectrum(own)
+    room = xp.zeros((len(start), n, n), start.dtype)
+    psfs = ahead = start
+    for share in _momenta(steps):
+        room[:, :side, :side] = ahead
+        slope = irfft2(spectrum * rfft2(room), (n, n))[:, :side, :side] + real(beta) * ahead - target
+        before, psfs = psfs, xp.maximum(ahead - slope / real(steepest), 0) * support
+        ahead = psfs + real(share) * (psfs - before)
+    return psfs
+
+
+def _momenta(steps: int) -> np.ndarray:
+    """How far each step is prolonged, float64 (steps,)."""
+    found, momentum = np.empty(steps), 1.0
+    for i in range(steps):
+        last, momentum = momentum, (1 + np.sqrt(1 + 4 * momentum**2)) / 2
+        found[i] = (last - 1) / momentum
+    return found
+
+
+@compiled
+def _descend(own, pitch, target, start, support, beta, steepest, shares, out, begin, end):
+    side = start.shape[-1]
+    real = start.dtype.type
+    wide, tall = -(-side // LANES) * LANES, -(-side // TAP_ROWS) * TAP_ROWS
+    slope = np.empty(tall * wide, start.dtype)
+    ahead, psf = np.empty((side, side), start.dtype), np.empty((side, side), start.dtype)
+    values, places = np.empty(side * side, start.dtype), np.empty(side * side, np.int64)
+    first = (side - 1) * (pitch + 1)
+    for n in range(begin, end):
+        inside, wanted = support[n if len(support) > 1 else 0], target[n]
+        psf[:], ahead[:] = start[n], start[n]
+        for share in shares:
+            count = 0
+            for i in range(side):
+                for j in range(side):
+                    if ahead[i, j] != 0:
+                        values[count], places[count] = ahead[i, j], -(i * pitch + j)
+                        count += 1
+            for i in range(0, side, TAP_ROWS):
+                for j in range(0, side, LANES):
+                    src, dst = first + i * pitch + j, i * wide + j
+                    sum_of_taps(values, 0, places, count, own, src, pitch, slope, dst, wide)
+            for i in range(side):
+                for j in range(side):
+                    here = ahead[i, j]
+                    step = here - (slope[i * wide + j] + beta * here - wanted[i, j]) / steepest
+                    step = max(step, real(0)) * inside[i, j]
+                    ahead[i, j] = step + share * (step - psf[i, j])
+                    psf[i, j] = step
+        out[n] = psf
+
+
+def _numba(own, target, start, support, beta, steepest, steps):
+    """One PSF after the other, each with all of its steps."""
+    side, dtype = start.shape[-1], start.dtype
+    pitch = 2 * side - 1 + LANES  # whole vectors and groups of rows may be read beyond the end
+    room = np.zeros((2 * side - 1 + TAP_ROWS, pitch), dtype)
+    room[: 2 * side - 1, : 2 * side - 1] = own
+    out, real = np.empty(start.shape, dtype), dtype.type
+    shares = _momenta(steps).astype(dtype)
+    arguments = room.reshape(-1), pitch, target, start, support, real(beta), real(steepest), shares, out
+    in_chunks(_descend, arguments, len(start), 1)
+    return out
+
+
+def _cuda(own, target, start, support, beta, steepest, steps):
+    """A block per PSF."""
+    xp = array_module(own, target, start, support)
+    own, target, start, support = (xp.ascontiguousarray(a) for a in (own, target, start, support))
+    count, side = start.shape[:2]
+    cuda.expect(
+        own=(own, (2 * side - 1, 2 * side - 1)),
+        target=(target, start.shape),
+        support=(support, (len(support), side, side)),
+    )
+    shares = xp.asarray(_momenta(steps), dtype=start.dtype)
+    out = xp.empty(start.shape, start.dtype)
+    arguments = [own, target, start, support, shares, len(support), steps, beta, steepest, out]
+    constants = {"SIDE": side, "THREADS": THREADS}
+    cuda.launch(
+        "photo/psf_grid", "projected_gradient", count, THREADS, arguments, real=start.dtype, constants=constants
+    )
+    return out
+
+
+projected_gradient = Kernel("projected_gradient", reference=_reference, cpu=_numba, cuda=_cuda)
