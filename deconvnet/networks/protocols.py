@@ -82,18 +82,10 @@ class BurstNetwork(Network, Protocol):
 
 
 @runtime_checkable
-class PsfBurstNetwork(BurstNetwork, Protocol):
-    """A burst network that goes by the frames' PSFs; the others restore patches without any.
+class PsfBurstNetwork(Protocol):
+    """What a burst network has besides if it goes by the frames' PSFs; the others restore patches without any."""
 
-    Attributes
-    ----------
-    psf_size : int
-        Side k of the PSFs.
-    """
-
-    psf_size: int
-
-    def estimate_psfs(self, surrounds: Array, *, train: bool = False) -> tuple[Array, Array, Any]:
+    def estimate_psfs(self, surrounds: Array) -> tuple[Array, Array, Any]:
         """PSFs (B, N, k, k) of bursts (B, N, surround, surround), adaptation of the regulariser, and a cache."""
 
     def deconvolve(self, patches: Array, psfs: Array, adaptation: Array) -> Array:
