@@ -18,7 +18,7 @@ from deconvnet.colour import luminance
 from deconvnet.inspect.psf_picture import draw_psf_grid
 from deconvnet.io import read_image
 from deconvnet.metrics import psf_error
-from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve
+from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, REFINED_PSF, deconvolve
 from deconvnet.restore.photo.psf import estimate_varying_psfs
 from deconvnet.restore.photo.varying import (
     PAPER_ETA,
@@ -50,13 +50,13 @@ def local_estimates(network, grey, grid):
     -------
     dict of str to array (rows, columns, k, k)
         ``"direct"`` by Eq. (8), ``"projected"`` by Eq. (9) with all coefficients, ``"sparse"`` with the share 0.0314 of
-        them, ``"fitted"``, where these are fitted to the direct PSFs, and ``"final"``, those of `deconvnet.deblur` with
-        ``refine=False``.
+        them, ``"fitted"``, where these are fitted to the direct PSFs, ``"every stage"``, those of `deconvnet.deblur`
+        with ``refine=False``, and ``"refined"``, what it uses.
 
     Notes
     -----
     The feature images are those of the last stage. The latent image that it sees comes from one PSF for the whole
-    picture, except for the final PSFs, which were projected and fitted in every stage.
+    picture, except for the last two, which are projected and fitted in every stage.
     """
     k = network.trained_sizes()[-1]
     *_, last = network.up_to(k).walk(grey[None])
@@ -67,7 +67,8 @@ def local_estimates(network, grey, grid):
         "projected": project_on_motion(direct, basis, eta=1.0, refinements=0)[0],
         "sparse": project_on_motion(direct, basis, eta=PAPER_ETA, refinements=0)[0],
         "fitted": project_on_motion(direct, basis)[0],
-        "final": estimate_varying_psfs(network, grey, k, grid, refine=False),
+        "every stage": estimate_varying_psfs(network, grey, k, grid, refine=False),
+        "refined": estimate_varying_psfs(network, grey, k, grid),
     }
 
 
@@ -102,7 +103,7 @@ def varying(options):
     restored = {
         "blurry": blurry,
         "one PSF": deconvolve(blurry, uniform, psf_error=ESTIMATED_PSF),
-        "varying PSFs": deconvolve_varying(blurry, estimates["final"], psf_error=ESTIMATED_PSF),
+        "varying PSFs": deconvolve_varying(blurry, estimates["refined"], psf_error=REFINED_PSF),
     }
     numbers = {"patches": list(grid)}
     scores = {}
@@ -121,7 +122,8 @@ def varying(options):
         "direct": "direct, Eq. (8)",
         "projected": "projected, η = 1",
         "sparse": f"sparse, η = {PAPER_ETA}",
-        "final": "fitted in every stage",
+        "every stage": "fitted in every stage",
+        "refined": "refined",
     }
     rows = [
         [(f"{name}\n{scores[name]:.1f} dB" if name in scores else name, p) for name, p in restored.items()],

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from deconvnet.errors import DeconvnetError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from deconvnet.inspect.model import StageMaps
+    from deconvnet.networks.burst_quotient import QuotientBurst
+    from deconvnet.networks.photo_stage import Stage
 
 __all__ = ["burst_beta_figure", "filters_figure", "maps_figure", "psfs_figure"]
 
@@ -16,7 +26,7 @@ FILTERS_ACROSS = 8
 SHOWN = 0.995
 
 
-def _figure(rows, columns, height, title, *, aspect=1.0):
+def _figure(rows: int, columns: int, height: float, title: str, *, aspect: float = 1.0) -> tuple[Figure, Any]:
     """A figure with a grid of axes that show pictures only."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -37,7 +47,7 @@ def _show(ax, picture, title, low, high):
     ax.set_title(title, fontsize=8)
 
 
-def _mosaic(tiles, across):
+def _mosaic(tiles: np.ndarray, across: int) -> np.ndarray:
     """Tiles (n, h, w) in rows, NaN between them."""
     count, height, width = tiles.shape
     down = -(-count // across)
@@ -48,7 +58,7 @@ def _mosaic(tiles, across):
     return canvas
 
 
-def filters_figure(stage, title=""):
+def filters_figure(stage: Stage, title: str = "") -> Figure:
     """The filters that a stage has learned (Schuler et al. 2015, Fig. 16).
 
     Parameters
@@ -74,7 +84,7 @@ def filters_figure(stage, title=""):
     return figure
 
 
-def maps_figure(photo, maps, title=""):
+def maps_figure(photo: np.ndarray, maps: StageMaps, title: str = "") -> Figure:
     """What one stage makes of a photo (Schuler et al. 2015, Figs. 2 and 18).
 
     Parameters
@@ -108,7 +118,7 @@ def maps_figure(photo, maps, title=""):
     return figure
 
 
-def psfs_figure(maps, true_psf=None, title=""):
+def psfs_figure(maps: Sequence[StageMaps], true_psf: np.ndarray | None = None, title: str = "") -> Figure:
     """The PSF after every stage.
 
     Parameters
@@ -129,7 +139,7 @@ def psfs_figure(maps, true_psf=None, title=""):
     figure, axes = _figure(len(rows), max(len(row) for row in rows) + first, WIDTH, title)
     for row, found in zip(axes, rows):
         shown = [(m.name, m.psf) for m in found]
-        if first and found is rows[-1]:
+        if true_psf is not None and found is rows[-1]:
             shown.insert(0, ("true PSF", true_psf))
         largest = max(float(psf.max()) for _, psf in shown)
         for ax, (name, psf) in zip(row[first + len(found) - len(shown) :], shown):
@@ -137,7 +147,7 @@ def psfs_figure(maps, true_psf=None, title=""):
     return figure
 
 
-def burst_beta_figure(network, title=""):
+def burst_beta_figure(network: QuotientBurst, title: str = "") -> Figure:
     """The regulariser that a quotient network for bursts has learned, over frequency.
 
     Parameters

@@ -12,14 +12,14 @@ __all__ = ["draw_psf_grid", "draw_psfs"]
 DIM = 0.35
 
 
-def _enlarged(psf, times):
+def _enlarged(psf: np.ndarray, times: int) -> np.ndarray:
     """A PSF (k, k) normalised to its maximum, each pixel ``times`` pixels wide."""
     highest = psf.max()
     scaled = np.clip(psf / highest, 0, 1) if highest > 0 else np.zeros_like(psf)
     return np.kron(scaled, np.ones((times, times), dtype=psf.dtype))
 
 
-def _chosen(nodes, room, side):
+def _chosen(nodes: int, room: int, side: int) -> tuple[np.ndarray, np.ndarray]:
     """Which of ``nodes`` evenly spread over ``room`` pixels to draw, and the first pixel of each tile of this side."""
     middle = np.linspace(0, room - 1, nodes) if nodes > 1 else np.array([(room - 1) / 2])
     index, most = np.arange(nodes), max(1, room // (side + side // 2))
@@ -31,7 +31,7 @@ def _chosen(nodes, room, side):
     return index, np.clip(np.rint(middle[index] - (side - 1) / 2).astype(int), 0, max(room - side, 0))
 
 
-def draw_psfs(picture, psfs, *, across=12):
+def draw_psfs(picture: np.ndarray, psfs: np.ndarray, *, across: int = 12) -> np.ndarray:
     """Draw the PSFs of one frame over a picture.
 
     Parameters
@@ -66,7 +66,7 @@ def draw_psfs(picture, psfs, *, across=12):
     return canvas
 
 
-def draw_psf_grid(psfs, *, zoom=None):
+def draw_psf_grid(psfs: np.ndarray, *, zoom: int | None = None) -> np.ndarray:
     """All local PSFs in one picture.
 
     Parameters

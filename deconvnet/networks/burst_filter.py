@@ -12,8 +12,9 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from deconvnet.backend import array_module
+from deconvnet.backend import Array, array_module
 from deconvnet.errors import DeconvnetError
 from deconvnet.layers.bands import BAND_SIZES, BAND_SLICES, WhitenedBands
 from deconvnet.layers.base import Layer
@@ -80,17 +81,17 @@ class FilterBurst(Layer):
 
     def __init__(
         self,
-        network="compact",
+        network: str = "compact",
         *,
-        frames="by size",
-        w1=None,
-        w2=None,
-        g=None,
-        layers=None,
-        hidden=None,
-        fusion="softmax",
-        rng=None,
-        dtype=np.float32,
+        frames: int | str | None = "by size",
+        w1: int | None = None,
+        w2: int | None = None,
+        g: int | None = None,
+        layers: int | None = None,
+        hidden: int | None = None,
+        fusion: str = "softmax",
+        rng: np.random.Generator | None = None,
+        dtype: DTypeLike = np.float32,
     ):
         if network not in SIZES:
             raise DeconvnetError(f"unknown network {network!r}: use one of {', '.join(SIZES)}")
@@ -117,11 +118,11 @@ class FilterBurst(Layer):
         self.filter = SpectralFilter()
         self.fusion = LearnableFBA(self.frames, hidden, rng, fusion=fusion, dtype=dtype)
 
-    def fit(self, frames):
+    def fit(self, frames: Array) -> None:
         """Fit the whitening of the bands to training bursts (B, N, 65, 65) with at least 416 frames in all."""
         self.bands.fit(frames)
 
-    def prepare_frames(self, frames):
+    def prepare_frames(self, frames: Array) -> Array:
         """As many frames as the network wants.
 
         Parameters
@@ -154,7 +155,7 @@ class FilterBurst(Layer):
         kept.append((cache, y))
         return y
 
-    def predict_filters(self, frames, *, train=False):
+    def predict_filters(self, frames: Array, *, train: bool = False) -> tuple[Array, Any]:
         """Filters (B·N, 4224), as in `layers.spectral_filter`, of the frames (B, N, 65, 65)."""
         xp = array_module(frames)
         plain, _ = self.bands.forward(frames)
@@ -174,7 +175,7 @@ class FilterBurst(Layer):
         filters, output_cache = self.output.forward(hidden, train=train)
         return filters, ((across, kept, output_cache) if train else None)
 
-    def forward(self, frames, *, train=False, sigma=0.0):
+    def forward(self, frames: Array, *, train: bool = False, sigma: float = 0.0) -> tuple[Array, Any]:
         """Sharp centres of bursts of blurry patches.
 
         Parameters
@@ -211,7 +212,7 @@ class FilterBurst(Layer):
         prediction, fusion_cache = self.fusion.forward(stack, train=train, sigma=sigma)
         return prediction, ((filters_cache, filter_cache, fusion_cache) if train else None)
 
-    def restore(self, frames):
+    def restore(self, frames: Array) -> Array:
         """Prediction as used on whole pictures: any number of frames, smoothed accumulation weights.
 
         Parameters
@@ -224,7 +225,7 @@ class FilterBurst(Layer):
         """
         return self.forward(self.prepare_frames(frames), sigma=self.centre / 50)[0]
 
-    def backward(self, dprediction, cache):
+    def backward(self, dprediction: Array, cache: Any) -> tuple[None]:
         """Add the gradients of all parameters; the frames themselves get none (None is returned).
 
         Parameters

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import functools
 import itertools
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from deconvnet.backend import array_module, irfft2, irfft2_backward
+from deconvnet.backend import Array, array_module, irfft2, irfft2_backward
 from deconvnet.kernels.burst.patch_quotient import patch_quotient
 from deconvnet.kernels.burst.patch_spectra import patch_spectra
 from deconvnet.kernels.photo.quotient import quotient_spectrum, quotient_spectrum_backward
@@ -52,8 +54,8 @@ def _radial_basis(shape, count, dtype):
     height, width = shape
     zy = np.minimum(np.arange(height), height - np.arange(height))[:, None] / height
     zx = np.arange(width // 2 + 1)[None] / width
-    place = np.minimum(np.hypot(zy, zx) / 0.5, 1) * (count - 1)
-    return np.maximum(0, 1 - abs(place[None] - np.arange(count)[:, None, None])).reshape(count, -1).astype(dtype)
+    position = np.minimum(np.hypot(zy, zx) / 0.5, 1) * (count - 1)
+    return np.maximum(0, 1 - abs(position[None] - np.arange(count)[:, None, None])).reshape(count, -1).astype(dtype)
 
 
 class _Refinement(Layer):
@@ -123,18 +125,18 @@ class QuotientBurst(Layer):
     def __init__(
         self,
         *,
-        psf_size=25,
-        widths=(512, 512, 1024, 1024, 1024),
-        reach=16,
-        patch=65,
-        centre=33,
-        fade=10,
-        step=32,
-        noise_bands=8,
-        refinements=1,
-        refinement_width=512,
-        rng=None,
-        dtype=np.float32,
+        psf_size: int = 25,
+        widths: Sequence[int] = (512, 512, 1024, 1024, 1024),
+        reach: int = 16,
+        patch: int = 65,
+        centre: int = 33,
+        fade: int = 10,
+        step: int = 32,
+        noise_bands: int = 8,
+        refinements: int = 1,
+        refinement_width: int = 512,
+        rng: np.random.Generator | None = None,
+        dtype: DTypeLike = np.float32,
     ):
         rng = np.random.default_rng(0) if rng is None else rng
         self.config = {
@@ -167,15 +169,15 @@ class QuotientBurst(Layer):
         half = patch * (patch // 2 + 1)
         self.log_beta = Parameter(np.full(half, -5.0, dtype=dtype))
         # Start from the belief that a PSF is a blob.
-        place = np.arange(psf_size) - psf_size // 2
-        radius = place[:, None] ** 2 + place[None] ** 2
+        offset = np.arange(psf_size) - psf_size // 2
+        radius = offset[:, None] ** 2 + offset[None] ** 2
         self.logits.bias.value[...] = (-radius / (2 * 2.5**2)).ravel()
 
-    def fit(self, frames):
+    def fit(self, frames: Array) -> None:
         """Set the fixed normalisation of the features from training frames (B, N, surround, surround)."""
         self.features.fit(frames)
 
-    def estimate_psfs(self, surrounds, *, train=False):
+    def estimate_psfs(self, surrounds: Array, *, train: bool = False) -> tuple[Array, Array, Any]:
         """PSFs of every frame and the patch's log β correction.
 
         Parameters
@@ -257,11 +259,11 @@ class QuotientBurst(Layer):
         start = (patches.shape[-1] - side) // 2
         return patches[..., start : start + side, start : start + side]
 
-    def deconvolve(self, patches, psfs, adaptation):
+    def deconvolve(self, patches: Array, psfs: Array, adaptation: Array) -> Array:
         """Sharp centres (B, centre, centre) of patches (B, N, patch, patch) with known PSFs."""
         return patch_quotient(patches, psfs, self._beta(adaptation), self._fade, self.centre)
 
-    def forward(self, surrounds, *, train=False):
+    def forward(self, surrounds: Array, *, train: bool = False) -> tuple[Array, Any]:
         """Sharp centres (B, centre, centre) of a burst (B, N, surround, surround)."""
         patches = self._central(surrounds, self.patch)
         frames_hat, means = patch_spectra(patches, self._fade)
@@ -272,7 +274,7 @@ class QuotientBurst(Layer):
         prediction = self._central(sharp, self.centre) + means.mean(axis=1)[:, None, None]
         return prediction, _Cache._make((*kept, psfs, *parts))
 
-    def backward(self, dprediction, cache, *, dpsfs=None):
+    def backward(self, dprediction: Array, cache: Any, *, dpsfs: Array | None = None) -> tuple[None]:
         """Accumulate the gradients of all parameters; the frames themselves get none (None is returned).
 
         Parameters
@@ -301,7 +303,7 @@ class QuotientBurst(Layer):
         dpooled = self.head.backward(dadaptation, cache.head)
         dhidden = dpooled[:, None, : -2 * self.noise_bands] / frames
         # Every refinement adds to the logits of the one before: their gradient is summed on the way up.
-        dlogits = 0
+        dlogits: Array = 0
         for refinement, (error_cache, correction_cache, psf_cache) in zip(
             self.refinements[::-1], cache.refinements[::-1]
         ):

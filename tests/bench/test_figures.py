@@ -180,7 +180,7 @@ def _check_filters_and_maps(results, out):
 
 
 def _check_varying_photo(results, out):
-    assert set(results["PSF error"]) == {"direct", "projected", "sparse", "fitted", "final", "one PSF"}
+    assert set(results["PSF error"]) == {"direct", "projected", "sparse", "fitted", "every stage", "refined", "one PSF"}
     spread = results["pixels of a PSF above a tenth of its maximum"]
     assert spread["sparse"] < spread["projected"]
     assert results["PSNR in dB"]["true PSFs"] > results["PSNR in dB"]["blurry"]

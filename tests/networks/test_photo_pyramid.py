@@ -7,7 +7,7 @@ import scipy.ndimage
 from deconvnet.backend import array_module, to_device, to_host
 from deconvnet.errors import DeconvnetError
 from deconvnet.networks import photo_stage
-from deconvnet.networks.io import load_network, save_network
+from deconvnet.networks.io import load_arrays, load_network, save_arrays, save_network
 from deconvnet.networks.photo_pyramid import Pyramid, scale_config
 from deconvnet.networks.photo_stage import Stage
 from deconvnet.testing import gradcheck
@@ -147,7 +147,42 @@ def test_the_number_of_trained_stages_is_saved_with_the_weights(rng, tmp_path):
         load_network(tmp_path / "model.safetensors", kind="burst")
 
 
+def test_files_of_the_first_version_keep_that_number_among_the_weights(rng, tmp_path):
+    network = Pyramid(scales=[scale_config(7, 3, **TINY)], rng=rng)
+    network.grow(2)
+    save_network(tmp_path / "model.safetensors", network)
+    arrays, record = load_arrays(tmp_path / "model.safetensors")
+    assert record["config"].pop("depth") == 2
+    save_arrays(tmp_path / "old.safetensors", {**arrays, "active": np.array(2, np.float16)}, record)
+    old = load_network(tmp_path / "old.safetensors")
+    assert old.depth == 2
+    assert set(old.state()) == set(network.state())
+
+
+def test_the_walk_computes_only_what_is_asked_for_and_takes_another_latent_image(rng, monkeypatch):
+    network = Pyramid(scales=[scale_config(7, 2, **TINY), scale_config(9, 1, **TINY)], rng=rng)
+    image = rng.random((1, 40, 44), dtype=np.float32)
+    calls = []
+    monkeypatch.setattr(Stage, "feature_maps", lambda self, *a: calls.append("maps"))
+    plain = [run.psf for run in network.walk(image)]
+    assert not calls
+    runs = []
+    for run in network.walk(image):
+        runs.append(run)
+        if len(runs) == 2:  # the last of the coarser scale
+            run.latent = 0 * run.blurry
+    assert [run.name for run in runs] == network.stage_names
+    assert [run.finest for run in runs] == [False, False, True]
+    assert [run.last for run in runs] == [False, False, True]
+    assert runs[0].latent_in is None
+    assert not runs[2].latent_in.any()
+    assert np.array_equal(runs[1].psf, plain[1])
+    assert not np.array_equal(runs[2].psf, plain[2])
+
+
 def test_refusals_say_what_to_do(rng):
+    with pytest.raises(DeconvnetError, match="3 stages cannot run 4"):
+        Pyramid(scales=[scale_config(7, 3, **TINY)], depth=4)
     with pytest.raises(DeconvnetError, match="odd"):
         scale_config(16)
     with pytest.raises(DeconvnetError, match="coarsest scale first"):
