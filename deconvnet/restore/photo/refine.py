@@ -74,7 +74,8 @@ def _pyramid(shape: tuple[int, int], size: int, levels: int) -> list[tuple[tuple
     for level in range(levels):
         scale = 2 ** (-level / 2)
         side = max(SMALLEST_SIZE, 2 * round((size * scale - 1) / 2) + 1)
-        grids.append((tuple(max(side, round(n * scale)) for n in shape), side))
+        height, width = (max(side, round(n * scale)) for n in shape)
+        grids.append(((height, width), side))
         if side == SMALLEST_SIZE:
             break
     return grids[::-1]
