@@ -5,17 +5,15 @@ import json
 import pytest
 
 from bench import runtime
-from bench.performance_section import BEGIN, END, main
+from bench.performance_section import BEGIN, END, SPEED_BEGIN, SPEED_END, main
+from bench.timing.end_to_end import COLUMNS
 from bench.timing.table import Column, Table
 
 TEXT = f"# Name\n\nBefore.\n\n{BEGIN}\nold\n{END}\n\nAfter.\n"
 
 
-@pytest.fixture
-def results(tmp_path):
-    """A file as `bench/runtime.py` writes it, with one table."""
-    table = Table("photo", "PSFs", [Column("device", "device"), Column("ours", "deconvnet", "s")], "A note.")
-    table.add({"device": "cpu", "ours": 0.25})
+def _write(path, tables):
+    """A file as `bench/runtime.py` writes it."""
     machine = {
         "processor": "A processor",
         "cores": 4,
@@ -25,9 +23,16 @@ def results(tmp_path):
         "commit": "abc123",
         "date": "2026-01-01 00:00 UTC",
     }
-    path = tmp_path / "results.json"
-    runtime._write(path, machine, {"quick": False}, {"cpu": {"sgemm": 1.5e11}}, [table])
+    runtime._write(path, machine, {"quick": False}, {"cpu": {"sgemm": 1.5e11}}, tables)
     return path
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A file of results with one table."""
+    table = Table("photo", "PSFs", [Column("device", "device"), Column("ours", "deconvnet", "s")], "A note.")
+    table.add({"device": "cpu", "ours": 0.25})
+    return _write(tmp_path / "results.json", [table])
 
 
 @pytest.fixture
@@ -52,6 +57,24 @@ def test_writing_twice_changes_nothing(results, page):
     main([str(results), "--page", str(page)])
     assert page.read_text(encoding="utf-8") == once
     assert sorted(p.name for p in page.parent.iterdir()) == ["performance.md", "results.json"]
+
+
+def test_seconds_of_whole_commands_stand_in_the_readme_and_their_steps_on_the_page(tmp_path, page, capsys):
+    table = Table("end_to_end", "From file to file", COLUMNS)
+    table.add({"what": "photo", "size": "0.4 MP", "seconds": 3.25, "memory": 987e6, "gain": 4.5, "steps": "reading 1"})
+    table.add({"what": "burst", "size": "12 MP", "error": "MemoryError"})
+    found = _write(tmp_path / "commands.json", [table])
+    readme = tmp_path / "README.md"
+    readme.write_text("no markers", encoding="utf-8")
+    before = page.read_text(encoding="utf-8")
+    assert main([str(found), "--page", str(page), "--readme", str(readme)]) == 2
+    assert SPEED_BEGIN in capsys.readouterr().err and page.read_text(encoding="utf-8") == before
+    readme.write_text(f"Top.\n{SPEED_BEGIN}\nold\n{SPEED_END}\nEnd.\n", encoding="utf-8")
+    assert main([str(found), "--page", str(page), "--readme", str(readme)]) == 0
+    told, rest = readme.read_text(encoding="utf-8"), page.read_text(encoding="utf-8")
+    assert told.startswith(f"Top.\n{SPEED_BEGIN}\n| command | picture |") and told.endswith(f"{SPEED_END}\nEnd.\n")
+    assert "| photo | 0.4 MP | 3.25 | 987 |" in told and "burst" not in told and "old" not in told
+    assert "3.25" not in rest and "987" not in rest and "reading 1" in rest and "4.50" in rest
 
 
 @pytest.mark.parametrize("text", ["nothing", f"{BEGIN} alone", f"{END} before {BEGIN}", TEXT + TEXT])
