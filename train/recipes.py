@@ -44,17 +44,19 @@ PHOTO: dict[str, dict[str, Any]] = {
 #: "paper" is Wieschollek et al. 2016, "End-to-End Learning for Image Burst Deblurring", Secs. 3 and 4
 #: (doi:10.1007/978-3-319-54190-7_3): the full width (--network compact for the small one), 14 frames blurred by 17 and
 #: 7 px on the stored values, squared error, gradient descent with momentum 0.9, 32 bursts a step, a rate of 2 that
-#: falls to 0.8 of itself every 5000 steps, fusion as Eq. (6). Filters start as the identity and the fusion as Fourier
-#: burst accumulation, so that training starts exactly there.
+#: falls to 0.8 of itself every 5000 steps. Filters start as the identity and the fusion as Fourier burst accumulation,
+#: so that training starts exactly there.
 #:
 #: The paper does not say what its loss is summed over. A rate of 2 goes with the *mean* over all pixels of the batch,
 #: values in [0, 1], as it is here: with the sum over a patch of 33×33 px the same step would be a rate of 0.0018.
-#: Nor can its "noise of variance 0.1" be meant on [0, 1]: --noise is 0.01 unless it is given.
+#: It goes with the fusion by softmax. With --fusion eq6, Eq. (6) as printed, the weights multiply spectra without any
+#: bound, and training diverges unless --lr is 2e-5 (train/LOG.md).
+#: Nor can the paper's "noise of variance 0.1" be meant on [0, 1]: --noise is 0.01 unless it is given.
 BURST: dict[str, dict[str, Any]] = {
     "default": {},
     "paper": {
         "network": "paper",
-        "fusion": "eq6",
+        "fusion": "softmax",
         "blur": "plain",
         "frames": [14, 14],
         "psf_size": 17,

@@ -121,7 +121,7 @@ def test_recipes_are_defaults_that_options_win_over():
     assert fresh({}) == {**burst.DEFAULTS}
     paper = fresh({"recipe": "paper"})
     assert (paper["optimizer"], paper["lr"], paper["lr_schedule"], paper["loss"]) == ("sgd", 2.0, "step", "mse")
-    assert (paper["network"], paper["fusion"], paper["frames"], paper["psf_loss"]) == ("paper", "eq6", [14, 14], 0.0)
+    assert (paper["network"], paper["blur"], paper["frames"], paper["psf_loss"]) == ("paper", "plain", [14, 14], 0.0)
     own = fresh({"recipe": "paper", "network": "compact", "lr": 0.5, "frames": [2, 8]})
     assert own == {**paper, "network": "compact", "lr": 0.5, "frames": [2, 8]}
     for recipe in BURST.values():
@@ -155,10 +155,11 @@ def test_a_finished_run_ships_as_float16_with_a_card(finished, tmp_path, rng):
 
 @pytest.mark.slow
 def test_the_papers_recipe_trains_its_network(images, tmp_path):
-    options = ["--recipe", "paper", "--network", "compact", "--batch", "2", "--steps", "2", "--validation", "2"]
-    run(PROGRAM, images, tmp_path / "run", *options)
+    options = ["--recipe", "paper", "--network", "compact", "--fusion", "eq6", "--lr", "2e-5"]
+    run(PROGRAM, images, tmp_path / "run", *options, "--batch", "2", "--steps", "2", "--validation", "2")
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    said = {"recipe": "paper", "network": "compact", "batch": 2, "steps": 2, "validation": 2}
+    said = {"recipe": "paper", "network": "compact", "fusion": "eq6", "lr": 2e-5}
+    said |= {"batch": 2, "steps": 2, "validation": 2}
     wanted = {**burst.DEFAULTS, **BURST["paper"], **said}
     assert {**summary["settings"], "images": None} == wanted
     assert load_network(tmp_path / "run" / "model.safetensors").fusion.fusion == "eq6"
