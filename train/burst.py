@@ -145,8 +145,8 @@ class BurstTask:
         synthesis = time.perf_counter() - begun
         prediction, cache = self.network.forward(frames, train=True)
         loss, dprediction = self.loss(prediction, truth)
-        weight = self.settings["psf_loss"]
-        if weight and isinstance(self.network, PsfBurstNetwork):
+        weight, has_psfs = self.settings["psf_loss"], isinstance(self.network, PsfBurstNetwork)
+        if weight and has_psfs:
             psf_loss, dpsfs = relative_psf_error(cache.psfs, bursts.psfs)
             loss = loss + weight * psf_loss
             self.network.backward(dprediction, cache, dpsfs=weight * dpsfs)
