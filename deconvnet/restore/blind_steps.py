@@ -9,7 +9,7 @@ from deconvnet.backend import Array, array_module, irfft2
 from deconvnet.kernels.photo.edge_gradients import edge_gradients as edges_by_couplings
 from deconvnet.kernels.photo.psf_grid import projected_gradient, steepest_slope
 
-__all__ = ["edge_gradients", "psfs_from_correlations", "psfs_from_gradients", "value_range"]
+__all__ = ["couplings", "edge_gradients", "psfs_from_correlations", "psfs_from_gradients", "value_range"]
 
 #: Percentiles between which an image's values count as its range; l0 weights are for the range 1.
 RANGE = (0.1, 99.9)
@@ -27,7 +27,8 @@ def value_range(image: Array) -> float:
     return float(brightest - darkest)
 
 
-def _couplings(l0_weight: float) -> tuple[float, ...]:
+def couplings(l0_weight: float) -> tuple[float, ...]:
+    """Weights that draw the latent image's gradients to the sparse ones, one after the other."""
     found = [FIRST_COUPLING * l0_weight]
     while found[-1] < LAST_COUPLING / 2:
         found.append(GROWTH * found[-1])
@@ -58,7 +59,7 @@ def edge_gradients(y_hat: Array, otf: Array, l0_weight: float, start: Array) -> 
     from step to step; see `deconvnet.kernels.photo.edge_gradients`.
     """
     data, power = (otf.conj() * y_hat).sum(axis=0), (otf.real**2 + otf.imag**2).sum(axis=0)
-    return edges_by_couplings(data, power, l0_weight, start, _couplings(l0_weight))
+    return edges_by_couplings(data, power, l0_weight, start, couplings(l0_weight))
 
 
 def psfs_from_gradients(

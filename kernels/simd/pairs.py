@@ -18,6 +18,7 @@ __all__ = [
     "SHORT",
     "add_quotient",
     "add_turned",
+    "correlate",
     "divide",
     "divide_swapped",
     "fold",
@@ -133,6 +134,17 @@ def add_quotient(otf, frame, numerator, denominator):
     transfer = otf.pair()
     numerator.store_pair(numerator.pair() + transfer.conj_times(frame.pair()))
     denominator.store(denominator.load() + transfer.power())
+
+
+@vectorised
+def correlate(sharp, blurry, other_sharp, other_blurry, dst):
+    """Sum of the cross spectra of two pairs of images at one frequency.
+
+    Model::
+
+        put(dst, pair(sharp).conj() * pair(blurry) + pair(other_sharp).conj() * pair(other_blurry))
+    """
+    dst.store_pair(sharp.pair().conj_times(blurry.pair()) + other_sharp.pair().conj_times(other_blurry.pair()))
 
 
 @vectorised

@@ -29,6 +29,7 @@ from deconvnet.kernels.simd.pairs import (
 from deconvnet.kernels.simd.vector import LANES
 
 __all__ = [
+    "FEW",
     "GROUPS",
     "fade_weights",
     "flat_patches",
@@ -41,6 +42,7 @@ __all__ = [
     "lane_starts",
     "load_lanes",
     "padded",
+    "products",
     "store_lanes",
     "workspace",
 ]
@@ -48,21 +50,21 @@ __all__ = [
 #: Groups of sixteen patches that share their working memory: a chunk of work.
 GROUPS = 4
 #: Outputs of a short table at most.
-_FEW = 18
+FEW = 18
 
 
 def padded(outputs):
     """How many outputs a product writes where ``outputs`` are wanted: whole blocks."""
-    block = SHORT if outputs <= _FEW else LONG
+    block = SHORT if outputs <= FEW else LONG
     return -(-outputs // block) * block
 
 
 def _table(matrix, dtype):
-    """A matrix (inputs, outputs) in the order in which `_products` reads it, with zeros for the padding."""
+    """A matrix (inputs, outputs) in the order in which `products` reads it, with zeros for the padding."""
     inputs, outputs = matrix.shape
     full = np.zeros((inputs, padded(outputs)), dtype)
     full[:, :outputs] = matrix
-    block = SHORT if outputs <= _FEW else LONG
+    block = SHORT if outputs <= FEW else LONG
     return np.ascontiguousarray(full.reshape(inputs, padded(outputs) // block, block).swapaxes(0, 1)).reshape(-1)
 
 
@@ -91,12 +93,12 @@ def inverse_tables(period, centre, dtype):
 
 
 @compiled
-def _products(table, count, outputs, source, s, step, near, out, o, pitch, apart):
+def products(table, count, outputs, source, s, step, near, out, o, pitch, apart):
     """``out[o + r·pitch + {0, apart}] = Σ_j table[j, r] · source[s + j·step + {0, near}]`` for all r < outputs.
 
     As many as `padded` says are written.
     """
-    if outputs > _FEW:
+    if outputs > FEW:
         for r in range(0, outputs, LONG):
             product_long(table, r * count, count, source, s, step, near, out, o + r * pitch, pitch, apart)
     else:
@@ -198,9 +200,9 @@ def forward_rows(source, starts, row_step, side, rows, weights, mean, cos, sin, 
             fold(line, p, line, q, even, j * PAIR, odd, j * PAIR, weights, at + 2 * j, mean, 0)
         for v in range(PAIR):
             even[v] *= even.dtype.type(0.5)  # the middle was counted twice
-        _products(cos, middle + 1, reach + 1, even, 0, PAIR, LANES, half, i * PAIR, (rows + 1) * PAIR, PAIR)
+        products(cos, middle + 1, reach + 1, even, 0, PAIR, LANES, half, i * PAIR, (rows + 1) * PAIR, PAIR)
         start = i * PAIR + LANES
-        _products(sin, middle, reach + 1, odd, PAIR, PAIR, LANES, half, start, (rows + 1) * PAIR, PAIR)
+        products(sin, middle, reach + 1, odd, PAIR, PAIR, LANES, half, start, (rows + 1) * PAIR, PAIR)
 
 
 @compiled
@@ -228,8 +230,8 @@ def forward_column(half, start, rows, weights, cos, sin, reach, column, scratch)
         fold(half, p, half, q, even, j * PAIR, odd, j * PAIR, weights, 2 * j, nothing, 0)
     for v in range(PAIR):
         even[v] *= even.dtype.type(0.5)
-    _products(cos, middle + 1, reach + 1, even, 0, PAIR, LANES, cosines, 0, PAIR, LANES)
-    _products(sin, middle, reach + 1, odd, PAIR, PAIR, LANES, sines, 0, PAIR, LANES)
+    products(cos, middle + 1, reach + 1, even, 0, PAIR, LANES, cosines, 0, PAIR, LANES)
+    products(sin, middle, reach + 1, odd, PAIR, PAIR, LANES, sines, 0, PAIR, LANES)
     for z in range(reach + 1):
         plus, minus = (reach + z) * PAIR, (reach - z) * PAIR
         rejoin(cosines, z * PAIR, sines, z * PAIR, column, plus, column, minus)
@@ -263,8 +265,8 @@ def inverse_centre(spectrum, period, centre, cos, sin, row_cos, row_sin, half, p
     even, odd = scratch[0], scratch[1]
     step = (centre + 1) * PAIR
     for i in range(0, centre, 2):
-        _products(row_cos, middle + 1, reach + 1, half, i * PAIR, step, PAIR, even, 0, PAIR, LANES)
-        _products(row_sin, middle, reach + 1, half, step + i * PAIR + LANES, step, PAIR, odd, 0, PAIR, LANES)
+        products(row_cos, middle + 1, reach + 1, half, i * PAIR, step, PAIR, even, 0, PAIR, LANES)
+        products(row_sin, middle, reach + 1, half, step + i * PAIR + LANES, step, PAIR, odd, 0, PAIR, LANES)
         for j in range(reach + 1):
             p, q = (reach + j) * PAIR, (reach - j) * PAIR
             unfold(even, j * PAIR, odd, j * PAIR, column, p, column, q)

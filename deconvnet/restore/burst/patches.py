@@ -6,19 +6,28 @@ are deconvolved.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-from deconvnet.backend import array_module, to_device, to_host
+from deconvnet import parallel
+from deconvnet.backend import Array, array_module, to_device, to_host
 from deconvnet.kernels.burst.overlap_add import overlap_add
 from deconvnet.networks.protocols import PsfBurstNetwork
 from deconvnet.ops.window import hann
+from deconvnet.progress import step
 from deconvnet.restore.burst.refine import refine_burst_psfs
 
 __all__ = ["patch_places", "restore_frames", "window_starts", "window_sum"]
 
-#: Patches × frames that go through a network at once: bounds the memory.
+#: Patches × frames that go through a network at once: bounds the memory of a thread.
 CHUNK_FRAMES = 448
+#: Rows of patches that one thread adds up by itself, and how many such bands, or rows of places, are wanted at a time.
+BAND, AT_ONCE = 4, 32
+#: Distance of the places where a network estimates PSFs, as they are or to be refined, in pixels.
+PSF_STEP, REFINED_PSF_STEP = 15, 20
 #: Most places, across and down, whose PSFs are returned for people to look at.
 SHOWN = 16
 #: Side of the windows in which PSFs are refined, their largest distance, and how far a place must lie inside for its
@@ -26,7 +35,7 @@ SHOWN = 16
 WINDOW, WINDOW_STEP, WINDOW_MARGIN = 192, 96, 20
 
 
-def patch_places(length, centre, stride):
+def patch_places(length: int, centre: int, stride: int) -> np.ndarray:
     """Top (or left) pixel of every predicted centre, so that each pixel is near the middle of one.
 
     The first centre reaches half its side over the border, the last one at least as far: there the
@@ -37,7 +46,7 @@ def patch_places(length, centre, stride):
     return first + stride * np.arange(max(count, 1))
 
 
-def window_sum(places, window, length):
+def window_sum(places: Iterable[int], window: np.ndarray, length: int) -> np.ndarray:
     """Sum (length,) of copies of the profile ``window`` (k,) that begin at the ``places``, all of them inside."""
     total = np.zeros(length, dtype=np.float64)
     for place in places:
@@ -45,12 +54,17 @@ def window_sum(places, window, length):
     return total
 
 
-def _chunks(count, frames):
+def _map(function: Callable, items: Sequence, device: str) -> list:
+    """``[function(item) for item in items]``: on the threads of the CPU, one after the other on a GPU."""
+    return parallel.ordered_map(function, items) if device == "cpu" else [function(item) for item in items]
+
+
+def _chunks(count: int, frames: int) -> list[slice]:
     size = max(1, CHUNK_FRAMES // frames)
     return [slice(i, min(i + size, count)) for i in range(0, count, size)]
 
 
-def _nodes_between(places, nodes):
+def _nodes_between(places: np.ndarray, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For each place, the two surrounding nodes and the weight of the second."""
     position = np.clip(np.interp(places, nodes, np.arange(len(nodes))), 0, len(nodes) - 1)
     low = np.minimum(position.astype(int), max(len(nodes) - 2, 0))
@@ -60,7 +74,7 @@ def _nodes_between(places, nodes):
 class _Canvas:
     """Frames with room around them, views of patches at any place, and the windowed sum of what was predicted."""
 
-    def __init__(self, frames, network, stride, device):
+    def __init__(self, frames: Array, network: Any, stride: int, device: str) -> None:
         _, self.height, self.width = frames.shape
         self.centre, self.stride = network.centre, stride
         self.tops = patch_places(self.height, self.centre, stride)
@@ -77,7 +91,7 @@ class _Canvas:
         self.window = to_device(np.outer(hann(self.centre), hann(self.centre)).astype(np.float32), device)
         self.total = array_module(self.padded).zeros(padded.shape[1:], dtype=np.float32)
 
-    def crops(self, top, lefts, side):
+    def crops(self, top: int, lefts: np.ndarray, side: int) -> Array:
         """Views (n, N, side, side) around the predicted centres in one row, whose ``lefts`` are evenly spaced."""
         shift = self.before - (side - self.centre) // 2
         first = self.padded[:, top + shift :, lefts[0] + shift :]
@@ -87,17 +101,29 @@ class _Canvas:
             first, (len(lefts), len(first), side, side), (across * steps[2], *steps)
         )
 
-    def part(self, top, left, height, width):
+    def part(self, top: int, left: int, height: int, width: int) -> Array:
         """View (N, height, width) of the frames."""
         top, left = top + self.before, left + self.before
         return self.padded[:, top : top + height, left : left + width]
 
-    def add(self, predicted, top, lefts):
-        overlap_add(
-            self.total, predicted, self.window, int(top) + self.before, int(lefts[0]) + self.before, self.stride
-        )
+    def band(self, first: int, predicted: Iterable[tuple[int, slice, Array]]) -> Array:
+        """Windowed sum of the predictions of a few rows of patches from row ``first`` on: (height, width).
 
-    def picture(self):
+        Each prediction comes with its row and its columns.
+        """
+        rows = self.tops[first : first + BAND]
+        height = int(rows[-1] - rows[0]) + self.centre
+        total = array_module(self.padded).zeros((height, self.total.shape[1]), dtype=np.float32)
+        for index, part, centres in predicted:
+            top, left = int(self.tops[index] - rows[0]), int(self.lefts[part][0]) + self.before
+            overlap_add(total, centres, self.window, top, left, self.stride)
+        return total
+
+    def add(self, first: int, band: Array) -> None:
+        top = int(self.tops[first]) + self.before
+        self.total[top : top + len(band)] += band
+
+    def picture(self) -> np.ndarray:
         # The Hann window is a product of profiles, so the sum of its copies is one too.
         profile = hann(self.centre)
         down, across = (
@@ -123,16 +149,20 @@ class _Field:
         ``row(index)`` gives the values (columns, ...) of one row of places.
     """
 
-    def __init__(self, canvas, tops, lefts, row, device):
+    def __init__(self, canvas: _Canvas, tops: np.ndarray, lefts: np.ndarray, row: Callable, device: str) -> None:
         self.row, self.device = row, device
         self.rows = _nodes_between(canvas.tops, tops)
         self.columns = _nodes_between(canvas.lefts, lefts)
 
-    def _rows_around(self, index):
+    def _rows_around(self, index: int) -> list[tuple[int, np.float32]]:
         low, high, weight = (nodes[index] for nodes in self.rows)
         return [(low, 1 - weight), (high, weight)] if weight > 0 else [(low, np.float32(1))]
 
-    def at(self, index, part):
+    def needed(self, rows: Iterable[int]) -> list[int]:
+        """Rows of places between which these rows of patches lie."""
+        return sorted({int(row) for index in rows for row, _ in self._rows_around(index)})
+
+    def at(self, index: int, part: Any) -> Array:
         """Values at the patches ``part`` of one row of patches."""
         low, high, weight = (column[part] for column in self.columns)
         first, last = int(low[0]), int(high[-1]) + 1
@@ -150,81 +180,94 @@ class _Estimates:
     Rows that are no longer needed are dropped, so the memory does not grow with the height of the picture.
     """
 
-    def __init__(self, network, canvas, every, radius, frames):
-        self.network, self.canvas, self.radius, self.frames = network, canvas, radius, frames
+    def __init__(self, network: Any, canvas: _Canvas, every: int, radius: int, frames: int, device: str) -> None:
+        self.network, self.canvas, self.radius, self.frames, self.device = network, canvas, radius, frames, device
         self.tops, self.lefts = canvas.tops[::every], canvas.lefts[::every]
-        self.found, self.averaged = {}, {}
+        self.found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self.averaged: dict[int, np.ndarray] = {}
 
-    def look(self, index):
-        """The network's word on one row of places: PSFs (columns, N, k, k) and adaptation (columns, bands)."""
-        parts = []
-        for part in _chunks(len(self.lefts), self.frames):
-            crops = self.canvas.crops(self.tops[index], self.lefts[part], self.network.surround)
-            psfs, adaptation = self.network.estimate_psfs(crops)[:2]
-            parts.append((to_host(psfs), to_host(adaptation)))
-        return tuple(np.concatenate(arrays) for arrays in zip(*parts))
+    def _look(self, place: tuple[int, slice]) -> tuple[np.ndarray, np.ndarray]:
+        index, part = place
+        crops = self.canvas.crops(self.tops[index], self.lefts[part], self.network.surround)
+        psfs, adaptation = self.network.estimate_psfs(crops)[:2]
+        return to_host(psfs), to_host(adaptation)
 
-    def _row(self, index):
-        if index not in self.found:
-            self.found[index] = self.look(index)
-        return self.found[index]
+    def look(self, rows: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The network's word on rows of places: for each, PSFs (columns, N, k, k) and adaptation (columns, bands)."""
+        parts = _chunks(len(self.lefts), self.frames)
+        found = _map(self._look, [(index, part) for index in rows for part in parts], self.device)
+        return [
+            tuple(np.concatenate(arrays) for arrays in zip(*found[i : i + len(parts)]))
+            for i in range(0, len(found), len(parts))
+        ]
 
-    def psfs(self, index):
+    def prepare(self, rows: Sequence[int]) -> None:
+        """Make these rows known, and forget those before them."""
+        last = len(self.tops) - 1
+        near = [[min(max(i + d, 0), last) for d in range(-self.radius, self.radius + 1)] for i in rows]
+        wanted = sorted({i for indices in near for i in indices})
+        self.found = {i: kept for i, kept in self.found.items() if i >= wanted[0]}
+        missing = [i for i in wanted if i not in self.found]
+        self.found.update(zip(missing, self.look(missing)))
+        self.averaged = {i: kept for i, kept in self.averaged.items() if i >= rows[0]}
+        for index, indices in zip(rows, near):
+            if index not in self.averaged:
+                psfs = sum(self.found[i][0] for i in indices) / np.float32(len(indices))
+                size = min(2 * self.radius + 1, 2 * len(self.lefts) - 1)
+                self.averaged[index] = uniform_filter1d(psfs, size, axis=0, mode="nearest") if size > 1 else psfs
+
+    def psfs(self, index: int) -> np.ndarray:
         """PSFs of one row of places, averaged over the (2·radius + 1)² nearest."""
-        if index not in self.averaged:
-            first = index - self.radius
-            near = [min(max(i, 0), len(self.tops) - 1) for i in range(first, index + self.radius + 1)]
-            psfs = sum(self._row(i)[0] for i in near) / np.float32(len(near))
-            size = min(2 * self.radius + 1, 2 * len(self.lefts) - 1)
-            self.averaged[index] = uniform_filter1d(psfs, size, axis=0, mode="nearest") if size > 1 else psfs
-            self.found = {i: kept for i, kept in self.found.items() if i >= first - 1}
-            self.averaged = {i: kept for i, kept in self.averaged.items() if i >= index - 1}
         return self.averaged[index]
 
-    def adaptation(self, index):
+    def adaptation(self, index: int) -> np.ndarray:
         """The network's adaptation (columns, bands) of the regulariser in one row of places."""
-        return self._row(index)[1]
+        return self.found[index][1]
 
 
-def window_starts(length):
+def window_starts(length: int) -> tuple[np.ndarray, int]:
     """Starts (n,) and side of the windows, evenly spread over a length, in which PSFs are refined."""
     side = min(length, WINDOW)
     count = -(-(length - side) // WINDOW_STEP) + 1
     return np.linspace(0, length - side, count).round().astype(int), side
 
 
-def _inside(places, starts, side):
+def _inside(places: np.ndarray, starts: np.ndarray, side: int) -> np.ndarray:
     """(windows, places): which centres lie well inside each window; the nearest one if none does."""
     distance = abs(places - (starts[:, None] + side / 2))
     return (distance <= side / 2 - WINDOW_MARGIN) | (distance == distance.min(axis=1, keepdims=True))
 
 
-def _refined_fields(estimates, canvas, device, progress):
+def _refined_fields(estimates: _Estimates, canvas: _Canvas, progress: bool) -> tuple[_Field, _Field]:
     """Fields of the refined PSFs, and of the network's adaptation."""
-    from tqdm import tqdm
-
-    network, half = estimates.network, canvas.centre // 2
+    network, device, half = estimates.network, estimates.device, canvas.centre // 2
     (tops, height), (lefts, width) = window_starts(canvas.height), window_starts(canvas.width)
     rows = _inside(estimates.tops + half, tops, height)
     columns = _inside(estimates.lefts + half, lefts, width).astype(np.float32)
     columns /= columns.sum(axis=1, keepdims=True)
-    psfs, adaptation = None, []
-    for index in tqdm(range(len(estimates.tops)), desc="estimating PSFs", unit="row", disable=not progress):
-        found, adapted = estimates.look(index)
-        adaptation.append(adapted)
-        means = np.tensordot(columns, found, axes=1)
-        if psfs is None:
-            psfs = np.zeros((len(tops), *means.shape), means.dtype)
-        for window in np.flatnonzero(rows[:, index]):
-            psfs[window] += means / means.dtype.type(rows[window].sum())
+    count, adaptation, psfs = len(estimates.tops), [], None
+    with step("estimating PSFs", count, "row", shown=progress) as estimating:
+        for first in range(0, count, AT_ONCE):
+            some = range(first, min(first + AT_ONCE, count))
+            for index, (found, adapted) in zip(some, estimates.look(some)):
+                adaptation.append(adapted)
+                means = np.tensordot(columns, found, axes=1)
+                psfs = np.zeros((len(tops), *means.shape), means.dtype) if psfs is None else psfs
+                for window in np.flatnonzero(rows[:, index]):
+                    psfs[window] += means / means.dtype.type(rows[window].sum())
+            estimating.update(len(some))
     # What is beyond the margin of a patch cannot be deconvolved: so large can the refined PSFs become.
     room = max(0, (network.patch - network.centre) // 2 - psfs.shape[-1] // 2)
     psfs = np.pad(psfs, ((0, 0), (0, 0), (0, 0), (room, room), (room, room)))
-    for i, j in tqdm(
-        np.ndindex(len(tops), len(lefts)), "refining PSFs", psfs[:, :, 0, 0, 0].size, disable=not progress
-    ):
+
+    def refine(window: tuple[int, int]) -> None:
+        i, j = window
         frames = canvas.part(tops[i], lefts[j], height, width)
         psfs[i, j] = to_host(refine_burst_psfs(frames, to_device(psfs[i, j], device)))
+        refining.update()
+
+    with step("refining PSFs", len(tops) * len(lefts), "window", shown=progress) as refining:
+        _map(refine, list(np.ndindex(len(tops), len(lefts))), device)
     places = (tops + height // 2 - half, lefts + width // 2 - half)
     return (
         _Field(canvas, *places, psfs.__getitem__, device),
@@ -233,8 +276,16 @@ def _refined_fields(estimates, canvas, device, progress):
 
 
 def restore_frames(
-    network, frames, *, stride=5, psf_step=15, psf_smoothing=2, refine=True, device="cpu", progress=False
-):
+    network: Any,
+    frames: Array,
+    *,
+    stride: int = 5,
+    psf_step: int | None = None,
+    psf_smoothing: int = 2,
+    refine: bool = True,
+    device: str = "cpu",
+    progress: bool = False,
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Restore registered luminance frames with a burst network.
 
     Parameters
@@ -245,8 +296,9 @@ def restore_frames(
         float32 in [0, 1], at least 65 px on each side.
     stride : int
         Distance of neighbouring patches in pixels: smaller is smoother and slower.
-    psf_step : int
-        Networks with PSFs only: distance of the places where PSFs are estimated.
+    psf_step : int, optional
+        Networks with PSFs only: distance in pixels of the places where PSFs are estimated, rounded to whole strides;
+        `PSF_STEP`, or `REFINED_PSF_STEP` where they are refined.
     psf_smoothing : int
         Networks with PSFs only, without refinement: PSFs are averaged over ``(2·psf_smoothing + 1)²`` neighbouring
         places.
@@ -268,33 +320,45 @@ def restore_frames(
     -----
     Each predicted centre is weighed with a 2-D Hann window and averaged (Wieschollek et al. 2016,
     Sec. 3.3). PSFs change slowly over a picture, so they are known on a coarser grid, and interpolated linearly at each
-    patch. Frames are continued by reflection at their borders.
+    patch. Frames are continued by reflection at their borders. On the CPU, places, windows and bands of patches are
+    shared among the threads of `deconvnet.parallel`; for any number of them the result is the same, bit for bit.
     """
-    from tqdm import tqdm
-
     count = len(frames)
     canvas = _Canvas(array_module(frames).ascontiguousarray(frames, dtype=np.float32), network, stride, device)
-    field, shown = None, []
+    estimates, fields, shown = None, [], []
     if isinstance(network, PsfBurstNetwork):
-        estimates = _Estimates(network, canvas, max(1, round(psf_step / stride)), psf_smoothing, count)
+        distance = psf_step or (REFINED_PSF_STEP if refine else PSF_STEP)
+        estimates = _Estimates(network, canvas, max(1, round(distance / stride)), psf_smoothing, count, device)
         if refine:
-            field, adaptation = _refined_fields(estimates, canvas, device, progress)
+            fields = list(_refined_fields(estimates, canvas, progress))
         else:
             places = (estimates.tops, estimates.lefts)
-            field = _Field(canvas, *places, estimates.psfs, device)
-            adaptation = _Field(canvas, *places, estimates.adaptation, device)
+            fields = [_Field(canvas, *places, row, device) for row in (estimates.psfs, estimates.adaptation)]
         shown_rows, shown_columns = (
             np.unique(np.linspace(0, len(patches) - 1, min(SHOWN, len(places))).round().astype(int))
             for patches, places in ((canvas.tops, estimates.tops), (canvas.lefts, estimates.lefts))
         )
-    for i, top in enumerate(tqdm(canvas.tops, desc="restoring", unit="row", disable=not progress)):
-        for part in _chunks(len(canvas.lefts), count):
-            if field is None:
-                sharp = network.restore(canvas.crops(top, canvas.lefts[part], network.surround))
-            else:
-                here = field.at(i, part), adaptation.at(i, part)
-                sharp = network.deconvolve(canvas.crops(top, canvas.lefts[part], network.patch), *here)
-            canvas.add(sharp, top, canvas.lefts[part])
-        if field is not None and i in shown_rows:
-            shown.append(to_host(field.at(i, shown_columns)))
+    parts = _chunks(len(canvas.lefts), count)
+
+    def predict(index: int, part: slice) -> Array:
+        top, lefts = canvas.tops[index], canvas.lefts[part]
+        if not fields:
+            return network.restore(canvas.crops(top, lefts, network.surround))
+        return network.deconvolve(canvas.crops(top, lefts, network.patch), *(field.at(index, part) for field in fields))
+
+    def band(first: int) -> Array:
+        rows = range(first, min(first + BAND, len(canvas.tops)))
+        found = canvas.band(first, ((index, part, predict(index, part)) for index in rows for part in parts))
+        restoring.update(len(rows))
+        return found
+
+    with step("restoring", len(canvas.tops), "row", shown=progress) as restoring:
+        for start in range(0, len(canvas.tops), BAND * AT_ONCE):
+            rows = range(start, min(start + BAND * AT_ONCE, len(canvas.tops)))
+            if estimates is not None and not refine:
+                estimates.prepare(fields[0].needed(rows))
+            for first, total in zip(rows[::BAND], _map(band, rows[::BAND], device)):
+                canvas.add(first, total)
+            if fields:
+                shown += [to_host(fields[0].at(index, shown_columns)) for index in rows if index in shown_rows]
     return canvas.picture(), np.stack(shown) if shown else None

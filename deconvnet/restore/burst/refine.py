@@ -9,16 +9,22 @@ from __future__ import annotations
 import functools
 
 import numpy as np
+import scipy.fft
 
-from deconvnet.backend import array_module, irfft2, rfft2, to_host
+from deconvnet.backend import Array, array_module, irfft2, rfft2
+from deconvnet.kernels.burst.latent_gradients import expected_spectra, faded_gradients
+from deconvnet.kernels.burst.psf_correlations import psf_correlations
+from deconvnet.kernels.burst.psf_descent import psf_descent
+from deconvnet.kernels.burst.quotient_sums import quotient_sums
+from deconvnet.kernels.burst.spectrum_strips import to_strips
+from deconvnet.kernels.photo.edge_gradients import edge_gradients
 from deconvnet.ops.border import extend_periodically, extended_shape
-from deconvnet.ops.differences import differences, differences_power
-from deconvnet.ops.edge_taper import edge_taper
-from deconvnet.ops.psf import psf_to_otf
+from deconvnet.ops.differences import differences_power
+from deconvnet.ops.edge_taper import edge_taper_factors
 from deconvnet.ops.resample import resample
-from deconvnet.restore.blind_steps import edge_gradients, psfs_from_gradients, value_range
+from deconvnet.restore.blind_steps import couplings, value_range
 from deconvnet.restore.deconvolve.solvers import estimate_noise
-from deconvnet.restore.photo.psf_cleanup import resized_psf
+from deconvnet.restore.photo.psf_cleanup import SMALLEST_SIZE
 
 __all__ = ["refine_burst_psfs"]
 
@@ -26,9 +32,9 @@ __all__ = ["refine_burst_psfs"]
 EDGE_STEPS, EXPECTATION_STEPS = 2, 4
 #: Steps of the projected gradient in each; each starts where the one before ended.
 GRADIENT_STEPS = 24
-#: Price of an edge, see `deconvnet.restore.blind_steps.edge_gradients`, and the least multiple of the variance of the
+#: l0 weight of an edge, see `deconvnet.kernels.photo.edge_gradients`, and the least multiple of the variance of the
 #: frames' noise (divided by the root of their number).
-PRICE, NOISE_PRICE = 4e-3, 16.0
+L0_WEIGHT, NOISE_L0_WEIGHT = 4e-3, 16.0
 #: Weight of the squared distance from the given PSFs; the second is times the noise's variance, for each pixel.
 BETA, NOISE_BETA = 1.0, 8.0
 #: Least standard deviation of the noise, in units of the frames' range.
@@ -48,138 +54,171 @@ BANDS = 24
 FIRST_WEIGHT = 1e-3
 
 
-@functools.cache
-def _radius(shape):
-    """For each frequency of the half spectrum of an image of this shape, 0 to 1 in units of half a cycle per pixel."""
-    return np.minimum(np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])) / 0.5, 1.0)
+@functools.lru_cache(maxsize=16)
+def _radial_bands(shape: tuple[int, int], dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """Means over radial bands of a half spectrum, as a matrix (BANDS, F), and the interpolation between them."""
+    radius = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])) / 0.5
+    position = np.minimum(radius, 1.0).ravel() * (BANDS - 1)
+    members = np.round(position) == np.arange(BANDS)[:, None]
+    mean = members / np.maximum(members.sum(axis=1, keepdims=True), 1)
+    return mean.astype(dtype), np.maximum(0, 1 - abs(position - np.arange(BANDS)[:, None])).astype(dtype)
 
 
-def _radial_mean(power, shape):
+def _radial_mean(power: Array, shape: tuple[int, int]) -> Array:
     """The half spectrum (H, W//2 + 1) of powers with each replaced by the mean over its radius."""
     xp = array_module(power)
-    place = _radius(shape) * (BANDS - 1)
-    band = np.round(place).astype(int).ravel()
-    mean = np.bincount(band, to_host(power).ravel(), BANDS) / np.maximum(np.bincount(band, minlength=BANDS), 1)
-    smooth = np.exp(np.interp(place, np.arange(BANDS), np.log(np.maximum(mean, 1e-12))))
-    return xp.asarray(smooth, dtype=power.dtype)
+    mean, between = (xp.asarray(matrix) for matrix in _radial_bands(tuple(shape), power.dtype.name))
+    return xp.exp(xp.log(xp.maximum(mean @ power.ravel(), 1e-12)) @ between).reshape(power.shape)
 
 
-def _supports(psfs):
+@functools.cache
+def _gaussian_matrix(side: int, dtype: str) -> np.ndarray:
+    """Blur of a line of pixels by the Gaussian of `SUPPORT_BLUR`, nothing beyond its ends: a matrix (side, side)."""
+    reach = int(4 * SUPPORT_BLUR + 0.5)
+    distance = abs(np.subtract.outer(np.arange(side), np.arange(side)))
+    profile = np.exp(-0.5 * (np.arange(-reach, reach + 1) / SUPPORT_BLUR) ** 2).sum()
+    return (np.exp(-0.5 * (distance / SUPPORT_BLUR) ** 2) / profile * (distance <= reach)).astype(dtype)
+
+
+def _supports(psfs: Array) -> Array:
     """1 where the PSFs (N, k, k) may be, 0 elsewhere."""
-    from scipy.ndimage import gaussian_filter
-
-    blurred = gaussian_filter(to_host(psfs), (0, SUPPORT_BLUR, SUPPORT_BLUR), mode="constant")
-    allowed = blurred > SUPPORT_SHARE * blurred.max(axis=(1, 2), keepdims=True)
-    return array_module(psfs).asarray(allowed, dtype=psfs.dtype)
-
-
-def _centre_of_mass(psfs):
-    """Mean over the PSFs (N, k, k) of sum 1 of their centres of mass, down and across from the middle."""
     xp = array_module(psfs)
-    place = xp.arange(psfs.shape[-1], dtype=psfs.dtype) - psfs.shape[-1] // 2
-    return float((psfs.sum(axis=2) @ place).mean()), float((psfs.sum(axis=1) @ place).mean())
+    blur = xp.asarray(_gaussian_matrix(psfs.shape[-1], psfs.dtype.name))
+    blurred = blur @ psfs @ blur
+    return (blurred > SUPPORT_SHARE * blurred.max(axis=(1, 2), keepdims=True)).astype(psfs.dtype)
 
 
-def _moved_to(psfs, place):
+def _offsets(psfs: Array) -> Array:
+    """Distance of each pixel of a line from the middle, in the PSFs' dtype and on their device."""
+    return array_module(psfs).arange(psfs.shape[-1], dtype=psfs.dtype) - psfs.shape[-1] // 2
+
+
+def _centre_of_mass(psfs: Array) -> Array:
+    """Mean over the PSFs (N, k, k) of sum 1 of their centres of mass, down and across from the middle: (2,)."""
+    xp = array_module(psfs)
+    profiles = xp.stack([psfs.sum(axis=2), psfs.sum(axis=1)])
+    return (profiles @ _offsets(psfs)).mean(axis=1)
+
+
+def _moved_to(psfs: Array, centre: Array) -> Array:
     """PSFs (N, k, k) moved, linearly between pixels, to another common centre of mass; what leaves the grid is lost."""
-    from scipy.ndimage import shift
+    xp = array_module(psfs)
+    way, pixel = centre - _centre_of_mass(psfs), _offsets(psfs)
+    down, across = (xp.maximum(1 - abs(pixel[:, None] - pixel - d), 0) for d in way)  # where pixels come from
+    return down @ psfs @ across.T
 
-    here = _centre_of_mass(psfs)
-    moved = shift(to_host(psfs), (0, place[0] - here[0], place[1] - here[1]), order=1, mode="constant")
-    return array_module(psfs).asarray(moved)
+
+def _spread(psfs: Array) -> float:
+    """Median over the PSFs (N, k, k) of the root mean squared distance of their mass from its centre, in pixels."""
+    xp = array_module(psfs)
+    offset = _offsets(psfs)
+    profiles = xp.stack([psfs.sum(axis=2), psfs.sum(axis=1)])
+    return float(xp.median(xp.sqrt((profiles @ offset**2 - (profiles @ offset) ** 2).sum(axis=0))))
 
 
-def _spread(psfs):
-    """Median over the PSFs (N, k, k) of the root mean squared distance of their light from its centre, in pixels."""
-    psfs = to_host(psfs)
-    offset = np.arange(psfs.shape[-1]) - psfs.shape[-1] // 2
-    profiles = psfs.sum(axis=2), psfs.sum(axis=1)
-    return float(np.median(np.sqrt(sum(p @ offset**2 - (p @ offset) ** 2 for p in profiles))))
+def _resized(psfs: Array, factor: float, size: int) -> Array:
+    """PSFs (N, k, k) on a grid with ``factor`` pixels for one: (N, size, size), non-negative, of sum 1."""
+    xp = array_module(psfs)
+    side = max(SMALLEST_SIZE, 2 * round((psfs.shape[-1] * factor - 1) / 2) + 1)
+    fine, room, start = xp.maximum(resample(psfs, (side, side)), 0), max(0, size - side) // 2, max(0, side - size) // 2
+    fine = xp.pad(fine, ((0, 0), (room, room), (room, room)))[:, start : start + size, start : start + size]
+    return fine / fine.sum(axis=(1, 2), keepdims=True)
 
 
 class _Window:
     """What all iterations on one window share: the frames' spectra and those of their gradients, and the noise."""
 
-    def __init__(self, frames, size):
+    def __init__(self, frames: Array, size: int) -> None:
         xp = array_module(frames)
         self.count, height, width = frames.shape
         self.pixels = height * width
         self.dtype = frames.dtype.type
         self.noise = self.dtype(max(np.median([estimate_noise(frame) for frame in frames]), LEAST_NOISE))
-        self.inside = (slice(None), slice(height - 1), slice(width - 1))
         self.shape = (height - 1, width - 1)  # of the differences that do not reach over the border
+        self.faded = tuple(scipy.fft.next_fast_len(n, real=True) for n in self.shape)  # their grid
         self.fade, self.size = max(size, 8), size
         self.grid = extended_shape((height, width), size)
         self.grid_pixels = self.dtype(np.prod(self.grid))
-        extended = xp.stack([extend_periodically(frame, self.grid) for frame in frames])
-        self.y_hat = rfft2(extended)
+        extended = extend_periodically(frames, self.grid)
+        y_hat = rfft2(extended)
+        self.y = to_strips(y_hat)
+        self.observed = (y_hat.real**2 + y_hat.imag**2).sum(axis=0) / self.grid_pixels
         self.gradient_power = differences_power(xp, self.grid, self.dtype)
-        self.gradients_hat = xp.stack([self._gradients_hat(xp.stack(differences(frame))) for frame in extended])
-        weight = edge_taper(xp.ones((1, *self.shape), dtype=frames.dtype), self.fade)
-        self.light = float((weight**2).sum())  # pixels, those of the faded border less
+        self.taper = edge_taper_factors(self.shape, self.fade, like=frames)
+        self.gradients = to_strips(rfft2(faded_gradients(frames, *self.taper, self.faded)))
+        self.area = float((self.taper[0] ** 2).sum() * (self.taper[1] ** 2).sum())  # px, those of the faded border less
+        lags = xp.arange(1 - size, size)
+        self.lags = [((lags % n)[:, None], lags % m) for n, m in (self.grid, self.faded)]
+        self.circulant = scipy.fft.next_fast_len(2 * size - 1, real=True)
 
-    def _gradients_hat(self, gradients):
-        return rfft2(edge_taper(gradients[self.inside], self.fade))
+    def sums(self, psfs: Array) -> tuple[Array, Array]:
+        """``Σ_i conj(K_i) Y_i`` and ``Σ_i |K_i|²``: all that a latent image takes from frames and PSFs."""
+        return quotient_sums(psfs, self.y, self.grid)
 
-    def sharp_edges(self, otf, price):
+    def sharp_edges(self, data: Array, power: Array, l0_weight: float) -> Array:
         """Half spectra of the gradients of the latent image with few edges."""
-        data, power = self._sums(otf)
+        xp = array_module(data)
         weight = self.dtype(FIRST_WEIGHT * self.count)
-        start = data / (power + weight * self.gradient_power + self.dtype(1e-6))
-        return self._gradients_hat(edge_gradients(self.y_hat, otf, price, irfft2(start, self.grid)))
+        start = irfft2(data / (power + weight * self.gradient_power + self.dtype(1e-6)), self.grid)
+        edges = edge_gradients(data, power, l0_weight, start, couplings(l0_weight))
+        window = self.taper[0][:, None] * self.taper[1]
+        faded = xp.zeros((2, *self.faded), self.dtype)
+        faded[:, : self.shape[0], : self.shape[1]] = edges[:, : self.shape[0], : self.shape[1]] * window
+        return rfft2(faded)
 
-    def _sums(self, otf):
-        """``Σ conj(K_i) Y_i`` and ``Σ |K_i|²``."""
-        return (otf.conj() * self.y_hat).sum(axis=0), (otf.real**2 + otf.imag**2).sum(axis=0)
-
-    def gradient_powers(self, otf):
+    def gradient_powers(self, data: Array, power: Array) -> Array:
         """S: at each radius, the mean power of the latent image's gradients, if white ones are expected."""
-        observed = (self.y_hat.real**2 + self.y_hat.imag**2).mean(axis=0) / self.grid_pixels
-        white = 2 * (self.gradient_power * observed).mean()
-        return _radial_mean(self._expected_powers(*self._sums(otf), white), self.grid)
+        white = 2 * (self.gradient_power * self.observed).mean() / self.count
+        return _radial_mean(self._expected_powers(data, power, white), self.grid)
 
-    def expected(self, otf, powers):
+    def expected(self, data: Array, power: Array, powers: Array) -> tuple[Array, Array]:
         """Half spectra of the gradients of the expected latent image, and the autocorrelation of what is uncertain."""
-        data, power = self._sums(otf)
-        denominator = power + self.noise**2 * self.gradient_power / powers
-        variance = self.noise**2 / denominator
-        sharp = irfft2(data / denominator, self.grid)
-        xp = array_module(sharp)
-        uncertain = irfft2((self.gradient_power * variance).astype(data.dtype), self.grid) * self.dtype(self.light)
-        lags = xp.arange(1 - self.size, self.size)
-        uncertain = uncertain[(lags % self.grid[0])[:, None], lags % self.grid[1]]
-        return self._gradients_hat(xp.stack(differences(sharp))), uncertain
+        sharp_hat, uncertain_hat = expected_spectra(data, power, self.gradient_power, powers, self.noise**2)
+        uncertain = irfft2(uncertain_hat, self.grid)[self.lags[0]] * self.dtype(self.area)
+        sharp = irfft2(sharp_hat, self.grid)[None]
+        return rfft2(faded_gradients(sharp, *self.taper, self.faded)[0]), uncertain
 
-    def surprise(self, psfs):
+    def psfs(self, sharp_hat: Array, uncertain: Array | None, start: Array, given: Array, beta: float) -> Array:
+        """The PSFs that take sharp gradients to the frames' best, not normalised; see `refine_burst_psfs`."""
+        xp = array_module(sharp_hat)
+        own = irfft2((sharp_hat.real**2 + sharp_hat.imag**2).sum(axis=0), self.faded)[self.lags[1]]
+        if uncertain is not None:
+            own += uncertain
+        target = psf_correlations(sharp_hat, self.gradients, self.faded, self.size)
+        target += self.dtype(beta) * given
+        room = xp.zeros((self.circulant, self.circulant), self.dtype)
+        room[: len(own), : len(own)] = own
+        steepest = float(abs(rfft2(room)).max()) + beta  # of the convolution with `own`, wherever its origin is
+        return psf_descent(own, target, start, _supports(start), beta, steepest, GRADIENT_STEPS)
+
+    def negative_log_evidence(self, psfs: Array) -> float:
         """−2 log p(frames | PSFs) for each pixel but for a constant, under a Gaussian prior of white gradients.
 
         ``Σ_f [ (Σ_i |Y_i|² − |Σ_i conj(K_i) Y_i|² / D) / σ² + log(D S / (σ² |F∇|²)) ]``, the frequency 0 left out; S is
         the most likely one.
         """
         xp = array_module(psfs)
-        otf = psf_to_otf(psfs, self.grid)
-        data, power = self._sums(otf)
+        data, power = self.sums(psfs)
         weight = xp.full(power.shape, 2, dtype=power.dtype)  # of the half spectrum's columns in the whole one
         weight[:, [0, -1] if self.grid[1] % 2 == 0 else [0]] = 1
         weight[0, 0] = 0
-        observed = (self.y_hat.real**2 + self.y_hat.imag**2).sum(axis=0) / self.grid_pixels
-        white = (self.gradient_power * observed).mean() / self.count
+        white = (self.gradient_power * self.observed).mean() / self.count
         for _ in range(POWER_STEPS):
             white = (weight * self._expected_powers(data, power, white)).sum() / weight.sum()
         gradient_power = xp.maximum(self.gradient_power, self.dtype(1e-9))
         denominator = power + self.noise**2 * gradient_power / white
-        misfit = (observed - (data.real**2 + data.imag**2) / self.grid_pixels / denominator) / self.noise**2
+        misfit = (self.observed - (data.real**2 + data.imag**2) / self.grid_pixels / denominator) / self.noise**2
         volume = xp.log(denominator * white / (self.noise**2 * gradient_power))
         return float((weight * (misfit + volume)).sum(dtype=np.float64)) / self.pixels
 
-    def _expected_powers(self, data, power, prior):
+    def _expected_powers(self, data: Array, power: Array, prior: Array) -> Array:
         """Expected powers of the latent image's gradients, if they are `prior` before anything is seen."""
         denominator = power + self.noise**2 * self.gradient_power / prior
-        found = data / denominator
-        return self.gradient_power * ((found.real**2 + found.imag**2) / self.grid_pixels + self.noise**2 / denominator)
+        found = (data.real**2 + data.imag**2) / (self.grid_pixels * denominator**2)
+        return self.gradient_power * (found + self.noise**2 / denominator)
 
 
-def refine_burst_psfs(frames, psfs):
+def refine_burst_psfs(frames: Array, psfs: Array) -> Array:
     """Better PSFs of the registered frames of a burst, from estimates.
 
     Parameters
@@ -229,52 +268,39 @@ def refine_burst_psfs(frames, psfs):
     found = _refine(window, psfs)
     if _spread(psfs) > WIDE:
         other = _refine(window, _refine_coarsely(frames, psfs))
-        found = min(found, other, key=window.surprise)
+        found = min(found, other, key=window.negative_log_evidence)
     return found
 
 
-def _refine_coarsely(frames, psfs):
+def _refine_coarsely(frames: Array, psfs: Array) -> Array:
     """Better PSFs by smaller frames, on which wide PSFs are easier to mend."""
-    xp = array_module(frames, psfs)
     shape = frames.shape[-2:]
     small = tuple(round(n / COARSER) for n in shape)
     factor = small[0] / shape[0]
     size = 2 * round((psfs.shape[-1] * factor - 1) / 2) + 1
-    coarse = xp.stack([resized_psf(psf, factor, size) for psf in psfs])
-    coarse = _refine(_Window(xp.stack([resample(frame, small) for frame in frames]), size), coarse)
-    found = xp.stack([resized_psf(psf, 1 / factor, psfs.shape[-1]) for psf in coarse])
-    return _moved_to(found, _centre_of_mass(psfs))
+    coarse = _refine(_Window(resample(frames, small), size), _resized(psfs, factor, size))
+    return _moved_to(_resized(coarse, 1 / factor, psfs.shape[-1]), _centre_of_mass(psfs))
 
 
-def _refine(window, psfs):
+def _refine(window: _Window, psfs: Array) -> Array:
     """`refine_burst_psfs` at one size, from one start."""
     xp = array_module(psfs)
     variance = float(window.noise) ** 2
-    price = max(PRICE, NOISE_PRICE * variance / np.sqrt(window.count))
+    l0_weight = max(L0_WEIGHT, NOISE_L0_WEIGHT * variance / np.sqrt(window.count))
     beta = BETA + NOISE_BETA * variance * window.pixels
-    given, place, powers = psfs, _centre_of_mass(psfs), None
+    given, centre, powers = psfs, _centre_of_mass(psfs), None
     for step in range(EDGE_STEPS + EXPECTATION_STEPS):
-        otf = psf_to_otf(psfs, window.grid)
+        sums = window.sums(psfs)
         if step < EDGE_STEPS:
-            sharp_hat, uncertain = window.sharp_edges(otf, price), None
+            sharp_hat, uncertain = window.sharp_edges(*sums, l0_weight), None
         else:
             # Those of the first estimate stay: a latent image whose spectrum may follow its own becomes ever whiter.
-            powers = window.gradient_powers(otf) if powers is None else powers
-            sharp_hat, uncertain = window.expected(otf, powers)
-        found = psfs_from_gradients(
-            sharp_hat,
-            window.gradients_hat,
-            psfs,
-            beta,
-            window.shape,
-            steps=GRADIENT_STEPS,
-            anchor=given,
-            support=_supports(psfs),
-            blurring=uncertain,
-        )
+            powers = window.gradient_powers(*sums) if powers is None else powers
+            sharp_hat, uncertain = window.expected(*sums, powers)
+        found = window.psfs(sharp_hat, uncertain, psfs, given, beta)
         found = found * (found > THRESHOLD * found.max(axis=(1, 2), keepdims=True))
-        light = found.sum(axis=(1, 2), keepdims=True)
-        psfs = xp.where(light > 0, found / xp.maximum(light, 1e-12), psfs).astype(psfs.dtype)
+        mass = found.sum(axis=(1, 2), keepdims=True)
+        psfs = xp.where(mass > 0, found / xp.maximum(mass, 1e-12), psfs).astype(psfs.dtype)
         if step < EDGE_STEPS + EXPECTATION_STEPS - 1:  # the next step sharpens what moving blurs
-            psfs = _moved_to(psfs, place)
+            psfs = _moved_to(psfs, centre)
     return psfs

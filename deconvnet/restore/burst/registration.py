@@ -9,9 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from deconvnet import parallel
 from deconvnet.backend import Array, array_module, ndimage, to_host
 from deconvnet.colour import luminance
 from deconvnet.errors import DeconvnetError
+from deconvnet.ops.resample import resample
+from deconvnet.progress import step
 
 __all__ = ["METHODS", "Registration", "find_motion", "register", "sharpness"]
 
@@ -34,6 +37,9 @@ MIN_MATCHES = 12
 #: Pixels that must overlap, in the smaller copies, on each side.
 MIN_COMMON = 32
 _BAND = (2.0, 16.0)  # standard deviations of the band-pass in which frames are compared
+#: Of the band-passed copies every so many-th pixel is taken each way, which holds all that they have.
+SPARSER = 2
+_TO_BAND = np.diag([1 / SPARSER, 1 / SPARSER, 1.0])
 
 
 class Registration(NamedTuple):
@@ -125,20 +131,19 @@ class _Look:
     """
 
     def __init__(self, frame: Array) -> None:
-        from skimage.transform import resize
-
         luma = to_host(luminance(frame))
         scale = min(1.0, np.sqrt(LOOK_PIXELS / luma.size))
         shape = tuple(max(1, round(side * scale)) for side in luma.shape)
-        self.luma = luma if scale == 1 else resize(luma, shape, order=1, anti_aliasing=True)
-        self.band = _band(self.luma)
+        self.luma = luma if scale == 1 else resample(luma, shape)
+        self.band = np.ascontiguousarray(_band(self.luma)[::SPARSER, ::SPARSER])
         sy, sx = (small / side for small, side in zip(self.luma.shape, luma.shape))
         # Pixel centres are half a pixel from the corner in both copies.
-        self.to_small = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
+        to_small = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
+        self.to_band = _TO_BAND @ to_small
 
     def enlarge(self, motion: np.ndarray) -> np.ndarray:
-        """A motion between the smaller copies as one between the frames themselves."""
-        full = np.linalg.inv(self.to_small) @ motion @ self.to_small
+        """A motion between the bands as one between the frames themselves."""
+        full = np.linalg.inv(self.to_band) @ motion @ self.to_band
         return full / full[2, 2]
 
     @functools.cached_property
@@ -159,7 +164,8 @@ def _covered_parts(
 ) -> tuple[np.ndarray, np.ndarray, slice, slice] | None:
     """Where both are known: the reference's band, the laid-on frame's, and their rows and columns; None if nowhere."""
     rows, columns = _covered(reference.band.shape, [motion])
-    if rows.stop - rows.start < MIN_COMMON or columns.stop - columns.start < MIN_COMMON:
+    least = MIN_COMMON // SPARSER
+    if rows.stop - rows.start < least or columns.stop - columns.start < least:
         return None
     return reference.band[rows, columns], _warp(frame.band, motion)[rows, columns], rows, columns
 
@@ -260,14 +266,14 @@ def _refine(reference: _Look, frame: _Look, motion: np.ndarray, kind: str) -> tu
             derivatives = [dx, dy]
         basis = np.stack([column.ravel() for column in (a, *derivatives)]).astype(np.float64)
         try:
-            step = np.linalg.solve(basis @ basis.T, basis @ b.ravel())[1:]
+            change = np.linalg.solve(basis @ basis.T, basis @ b.ravel())[1:]
         except np.linalg.LinAlgError:  # no structure in some direction
             break
         update = np.eye(3)
         if kind == "homography":
-            update.ravel()[:8] += step
+            update.ravel()[:8] += change
         else:
-            update[:2, 2] = step
+            update[:2, 2] = change
         motion = np.linalg.inv(normalise) @ update @ normalise @ motion
         if not (np.isfinite(motion).all() and abs(motion[2, 2]) > 0.1):
             break
@@ -284,10 +290,16 @@ def _plausible(shape: tuple[int, int], motion: np.ndarray) -> bool:
     return bool((turn > area / 4).all() and (turn < area * 4).all())
 
 
+def _on_band(motion: np.ndarray) -> np.ndarray:
+    """A motion between the smaller copies as one between their bands."""
+    return _TO_BAND @ motion @ np.linalg.inv(_TO_BAND)
+
+
 def _find(reference: _Look, frame: _Look, method: str) -> tuple[np.ndarray, float]:
     """`find_motion` between two `_Look`."""
     still = np.eye(3)
-    first = max((still, _find_translation(reference, frame)), key=lambda m: _likeness(reference, frame, m))
+    shifted = _on_band(_find_translation(reference, frame))
+    first = max((still, shifted), key=lambda m: _likeness(reference, frame, m))
     found = [(still, _likeness(reference, frame, still)), _refine(reference, frame, first, "translation")]
     if method != "translation":
         start = found[1][0] if found[1][1] > 0 else first
@@ -295,11 +307,12 @@ def _find(reference: _Look, frame: _Look, method: str) -> tuple[np.ndarray, floa
         if homography[1] < DOUBTFUL:
             matched = _find_by_features(reference, frame)
             if matched is not None:
-                homography = max(homography, _refine(reference, frame, matched, "homography"), key=lambda f: f[1])
+                start = _on_band(matched)
+                homography = max(homography, _refine(reference, frame, start, "homography"), key=lambda f: f[1])
         found = [*found, homography] if method == "auto" else [found[0], homography]
     motion, correlation = found[0]
     for richer, reached in found[1:]:
-        if 1 - reached < BETTER * (1 - correlation) and _plausible(reference.luma.shape, richer):
+        if 1 - reached < BETTER * (1 - correlation) and _plausible(reference.band.shape, richer):
             motion, correlation = richer, reached
     return reference.enlarge(motion), correlation
 
@@ -384,17 +397,21 @@ def register(
     del frames
     shape = kept[0].shape[:2]
     if reference == "sharpest":
-        reference = int(np.argmax([sharpness(frame) for frame in kept]))
+        reference = int(np.argmax(parallel.ordered_map(sharpness, kept)))
     reference = int(reference)
     if method == "none":
         return Registration(kept, reference, [np.eye(3)] * len(kept), (slice(0, shape[0]), slice(0, shape[1])))
-    from tqdm import tqdm
-
     look = _Look(kept[reference])
+
+    def find(index: int) -> tuple[np.ndarray, float]:
+        found = (np.eye(3), 1.0) if index == reference else _find(look, _Look(kept[index]), method)
+        registering.update()
+        return found
+
+    with step("registering", len(kept), "frame", shown=progress) as registering:
+        found = parallel.ordered_map(find, range(len(kept)))
     motions: list[np.ndarray | None] = []
-    for index, frame in enumerate(tqdm(kept, desc="registering", unit="frame", disable=not progress)):
-        motion: np.ndarray | None
-        motion, correlation = (np.eye(3), 1.0) if index == reference else _find(look, _Look(frame), method)
+    for index, (motion, correlation) in enumerate(found):
         reason = None
         if correlation < SAME:
             reason = f"its motion was not found (correlation {max(correlation, 0.0):.2f})"
@@ -404,10 +421,11 @@ def register(
                 reason = "it covers less than half of the reference"
         if reason:
             warnings.warn(f"frame {index + 1} is left out: {reason}", stacklevel=2)
-            motion = None
+            motions.append(None)
         elif np.abs(_corners(shape, motion) - _corners(shape, np.eye(3))).max() < STILL:
-            motion = np.eye(3)
-        motions.append(motion)
+            motions.append(np.eye(3))
+        else:
+            motions.append(motion)
     if sum(m is not None for m in motions) < 2:
         raise DeconvnetError(
             f"no frame could be laid on frame {reference + 1}, the reference: do they show the same? "

@@ -62,9 +62,11 @@ def estimate_noise(image: Array) -> float:
     standard deviation of white Gaussian noise. Blur leaves little else in this band, and edges do not move a median.
     """
     xp = array_module(image)
-    across = image[:, :-2] - 2 * image[:, 1:-1] + image[:, 2:]
-    fine = across[:-2] - 2 * across[1:-1] + across[2:]
-    return float(xp.median(xp.abs(fine))) / (6 * 0.6745)
+    across = image[:, :-2] + image[:, 2:]
+    across -= 2 * image[:, 1:-1]
+    fine = across[:-2] + across[2:]
+    fine -= 2 * across[1:-1]
+    return float(xp.median(xp.abs(fine, out=fine))) / (6 * 0.6745)
 
 
 def deconvolve_with(
