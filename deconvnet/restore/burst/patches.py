@@ -196,10 +196,8 @@ class _Estimates:
         """The network's word on rows of places: for each, PSFs (columns, N, k, k) and adaptation (columns, bands)."""
         parts = _chunks(len(self.lefts), self.frames)
         found = _map(self._look, [(index, part) for index in rows for part in parts], self.device)
-        return [
-            tuple(np.concatenate(arrays) for arrays in zip(*found[i : i + len(parts)]))
-            for i in range(0, len(found), len(parts))
-        ]
+        rows_found = [found[i : i + len(parts)] for i in range(0, len(found), len(parts))]
+        return [(np.concatenate([p for p, _ in row]), np.concatenate([a for _, a in row])) for row in rows_found]
 
     def prepare(self, rows: Sequence[int]) -> None:
         """Make these rows known, and forget those before them."""
@@ -212,7 +210,7 @@ class _Estimates:
         self.averaged = {i: kept for i, kept in self.averaged.items() if i >= rows[0]}
         for index, indices in zip(rows, near):
             if index not in self.averaged:
-                psfs = sum(self.found[i][0] for i in indices) / np.float32(len(indices))
+                psfs: Any = sum(self.found[i][0] for i in indices) / np.float32(len(indices))
                 size = min(2 * self.radius + 1, 2 * len(self.lefts) - 1)
                 self.averaged[index] = uniform_filter1d(psfs, size, axis=0, mode="nearest") if size > 1 else psfs
 
@@ -245,7 +243,8 @@ def _refined_fields(estimates: _Estimates, canvas: _Canvas, progress: bool) -> t
     rows = _inside(estimates.tops + half, tops, height)
     columns = _inside(estimates.lefts + half, lefts, width).astype(np.float32)
     columns /= columns.sum(axis=1, keepdims=True)
-    count, adaptation, psfs = len(estimates.tops), [], None
+    count, adaptation = len(estimates.tops), []
+    psfs: Any = None
     with step("estimating PSFs", count, "row", shown=progress) as estimating:
         for first in range(0, count, AT_ONCE):
             some = range(first, min(first + AT_ONCE, count))
