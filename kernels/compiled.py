@@ -155,7 +155,8 @@ def compiled(function: Callable | None = None, **options: Any) -> Any:
     """
     if function is None:
         return functools.partial(compiled, **options)
-    dispatcher = numba.njit(nogil=True, **options)(function)
+    # As NumPy divides: a test of every divisor for zero would keep loops from becoming vectors.
+    dispatcher = numba.njit(nogil=True, error_model="numpy", **options)(function)
     if cache_folder() is not None:
         dispatcher._cache = _Cache(function)
     return dispatcher

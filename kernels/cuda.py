@@ -5,29 +5,30 @@ How to add a kernel
 1. Write ``<stem>.cu`` beside ``<stem>.py``. Kernels are ``extern "C" __global__ void name(...)``. Their parameters are
    scalars and pointers of the types in `SCALARS` below; REAL is ``float`` or ``double`` and COMPLEX ``float2`` or
    ``double2``, as the caller's arrays are. `PRELUDE` below (complex arithmetic, sums over a block) is pasted in front,
-   and lines ``#include "other.cu"`` are replaced by that file, because CuPy's cache on disk does not see included
+   and lines ``#include "other.cuh"`` are replaced by that file, because CuPy's cache on disk does not see included
    files. No other includes. Device functions that several kernels share, without a kernel among them, are a ``.cuh``.
 2. Gather form: every thread owns its outputs, no atomics on floats, so that results are the same bits every time.
    Indices of elements are ``long long``; a grid has at most 65535 blocks along y and z, so let long axes run along x or
    loop with a stride of ``gridDim.y``; statically allocated shared memory of at most 48 KiB.
-3. In ``<stem>.py`` write the launcher ``<name>_cuda``: contiguous inputs, their shapes held to each other with
-   `expect`, outputs from ``array_module(x).empty``, then `launch`. Numbers that the compiler should know (the side of a
-   tile) go into `launch`'s ``constants``; both sides then have them from one place. The dispatching function calls the
-   launcher for CuPy arrays.
-4. Add a record for the contract test (`tests.kernels.record`). Without a GPU the source is compiled by NVRTC, and
-   executed on the CPU, through the same launcher, against the reference.
+3. In ``<stem>.py`` write the launcher ``_cuda``: contiguous inputs, their shapes held to each other with `expect`,
+   outputs from ``array_module(x).empty``, then `launch`. Numbers that the compiler should know (the side of a tile) go
+   into `launch`'s ``constants``; both sides then have them from one place. It is the record's ``cuda`` body.
+4. Add a case for the contract test (`tests.kernels.case`). Without a GPU the source is compiled by NVRTC, and executed
+   on the CPU, through the same launcher, against the reference.
 """
 
 from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from deconvnet.backend import cupy
+from deconvnet.backend import Array, cupy
 
 __all__ = ["PRELUDE", "Parameter", "blocks", "expect", "launch", "options", "signatures", "source"]
 
@@ -105,7 +106,7 @@ class Parameter(NamedTuple):
     pointer: bool
     constant: bool
 
-    def dtype(self, real):
+    def dtype(self, real: DTypeLike) -> np.dtype:
         """NumPy type of the scalar, or of the array's elements, for REAL = `real`."""
         if self.type == "REAL":
             return np.dtype(real)
@@ -119,13 +120,13 @@ def _text(path):
 
 
 @functools.cache
-def source(stem):
+def source(stem: str) -> str:
     """What is compiled for ``<stem>.cu``: the prelude and the file, with the files that it includes."""
     return PRELUDE + _text(FOLDER / f"{stem}.cu")
 
 
 @functools.cache
-def signatures(stem):
+def signatures(stem: str) -> dict[str, list[Parameter]]:
     """Parameters of all kernels in ``<stem>.cu``: a dict of lists of `Parameter`, read from the source."""
     kernels = {}
     for name, text in _KERNEL.findall(_text(FOLDER / f"{stem}.cu")):
@@ -139,19 +140,19 @@ def signatures(stem):
     return kernels
 
 
-def options(real, constants):
+def options(real: DTypeLike, constants: Iterable[tuple[str, int]]) -> tuple[str, ...]:
     """Options of the compiler for REAL = `real` and a tuple of ``(name, whole number)``."""
     names = {"float32": ("float", "float2"), "float64": ("double", "double2")}[np.dtype(real).name]
     own = (f"-DREAL={names[0]}", f"-DCOMPLEX={names[1]}")
     return ("--std=c++17", *own, *(f"-D{name}={int(value)}" for name, value in constants))
 
 
-def blocks(count, size):
+def blocks(count: int, size: int) -> int:
     """Blocks of `size` threads that cover `count` elements."""
     return -(-int(count) // int(size))
 
 
-def expect(**arrays):
+def expect(**arrays: tuple[Array, Sequence[int]]) -> None:
     """Raise ValueError unless every ``name=(array, shape)`` has that shape: a kernel would read beyond the array."""
     for name, (array, shape) in arrays.items():
         if array.shape != tuple(shape):
@@ -187,7 +188,15 @@ def _module(stem, real, constants, device):
     return cupy.RawModule(code=source(stem), options=options(real, constants), backend="nvrtc")
 
 
-def execute(stem, kernel, grid, block, arguments, real, constants):
+def execute(
+    stem: str,
+    kernel: str,
+    grid: tuple[int, int, int],
+    block: tuple[int, int, int],
+    arguments: list,
+    real: np.dtype,
+    constants: tuple[tuple[str, int], ...],
+) -> None:
     """Run a kernel on the GPU that holds the arrays; the tests put a CPU in this place.
 
     Parameters
@@ -210,7 +219,16 @@ def execute(stem, kernel, grid, block, arguments, real, constants):
         function(grid, block, tuple(np.uint64(0) if a is None else a for a in arguments))
 
 
-def launch(stem, kernel, grid, block, arguments, *, real, constants=None):
+def launch(
+    stem: str,
+    kernel: str,
+    grid: int | tuple[int, ...],
+    block: int | tuple[int, ...],
+    arguments: Sequence,
+    *,
+    real: DTypeLike,
+    constants: dict[str, int] | None = None,
+) -> None:
     """Check the arguments against the kernel's declaration, give numbers their exact C type, and run it.
 
     Parameters

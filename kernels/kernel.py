@@ -120,12 +120,13 @@ def in_chunks(body: Callable, arguments: tuple, count: int, chunk: int) -> None:
     count : int
         Independent items.
     chunk : int
-        Items of a call at most, whatever the number of threads. A single chunk is done here, without the pool.
+        Items of a call at most, whatever the number of threads. With one thread, or one chunk, the pool is left alone.
     """
-    if count > chunk:
+    if count > chunk and parallel.thread_count() > 1:
         parallel.run(lambda begin, end: body(*arguments, begin, end), count, chunk)
-    elif count:
-        body(*arguments, 0, count)
+    else:
+        for begin in range(0, count, chunk):
+            body(*arguments, begin, min(begin + chunk, count))
 
 
 def light(numbers: int) -> int:

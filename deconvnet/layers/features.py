@@ -16,7 +16,7 @@ from deconvnet.errors import DeconvnetError
 from deconvnet.kernels.photo.feature_tiles import feature_tiles
 from deconvnet.kernels.photo.filter_bank import filter_bank, filter_bank_backward, tanh_rows, tanh_rows_backward
 from deconvnet.kernels.photo.psf_from_features import psf_from_features
-from deconvnet.layers.base import Layer
+from deconvnet.layers.base import Layer, Parameter
 from deconvnet.layers.conv import Conv
 from deconvnet.layers.recombine import Recombine
 
@@ -80,7 +80,11 @@ class Features(Layer):
         """Filters, bias, weights and biases of the hidden recombinations, and of the last one."""
         hidden = [(layer.weight.value, layer.bias.value) for layer in self.hidden]
         last = self.out.weight.value, self.out.bias.value
-        return self.conv.filters.value, self.conv.bias.value, hidden, last
+        return self.conv.filters.value, self._bias().value, hidden, last
+
+    def _bias(self) -> Parameter:
+        assert self.conv.bias is not None  # `Conv` has one unless it is told otherwise
+        return self.conv.bias
 
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, tuple | None]:
         """Feature images (B, images, H − size + 1, W − size + 1) of ``x (B, channels, H, W)``.
@@ -144,7 +148,7 @@ class Features(Layer):
             layer.bias.grad += dmixed.sum(axis=0)
             dmixed = dmixed @ layer.weight.value
             tanh_rows_backward(dmixed, units)
-        self.conv.bias.grad += dmixed.sum(axis=0)
+        self._bias().grad += dmixed.sum(axis=0)
         dfiltered = dmixed.reshape(batch, height, width, -1)
         dx, dfilters = filter_bank_backward(dfiltered, x, self.conv.filters.value, dx_channels)
         self.conv.filters.grad += dfilters

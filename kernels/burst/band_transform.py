@@ -10,7 +10,7 @@ import functools
 
 import numpy as np
 
-from deconvnet.backend import array_module
+from deconvnet.backend import Array, array_module
 from deconvnet.kernels import cuda
 from deconvnet.kernels.compiled import compiled
 from deconvnet.kernels.kernel import Kernel, in_chunks
@@ -57,7 +57,7 @@ WINDOWS = {65: ("b4", "b3"), 33: ("b2",), 17: ("b1",)}
 
 
 @functools.cache
-def kept_coefficients(name):
+def kept_coefficients(name: str) -> np.ndarray:
     """Indices of a band's coefficients, the DC left out, in the flattened grid z_y = −8..8, z_x = 0..8."""
     z_y, z_x = np.mgrid[-REACH : REACH + 1, 0:COLUMNS]
     size = np.maximum(abs(z_y), z_x)
@@ -67,7 +67,7 @@ def kept_coefficients(name):
 
 
 @functools.cache
-def dft_factors(side, dtype):
+def dft_factors(side: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
     """Left factor (17, side) and right factor (side, 9) of the pruned DFT, the right one with √2/side."""
     pixel = np.arange(side)
     left = np.exp(-2j * np.pi * np.outer(np.arange(-REACH, REACH + 1), pixel) / side)
@@ -75,7 +75,7 @@ def dft_factors(side, dtype):
     return left.astype(dtype), right.astype(dtype)
 
 
-def band_parts(name):
+def band_parts(name: str) -> tuple[slice, slice]:
     """Slices of a band's real and of its imaginary parts in the row of 705."""
     band = BAND_SLICES[name]
     start = band.start + (name == "b4")
@@ -83,13 +83,13 @@ def band_parts(name):
     return slice(start, middle), slice(middle, band.stop)
 
 
-def centred_window(side):
+def centred_window(side: int) -> slice:
     """Rows, or columns, of the window of this side in a patch."""
     start = (PATCH - side) // 2
     return slice(start, start + side)
 
 
-def _reference(patches):
+def _reference(patches: Array) -> Array:
     """The four bands of each patch.
 
     Parameters

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deconvnet.backend import array_module
+from deconvnet.backend import Array, array_module
 from deconvnet.kernels import cuda
 from deconvnet.kernels.compiled import compiled
 from deconvnet.kernels.kernel import Kernel, in_chunks, light
@@ -15,7 +15,7 @@ from deconvnet.kernels.kernel import Kernel, in_chunks, light
 __all__ = ["coefficient_net"]
 
 
-def _reference(x, weight, bias, last, residual):
+def _reference(x: Array, weight: Array, bias: Array, last: Array, residual: bool) -> Array:
     """``Σ_h last_h · max(0, w_0h x_i + w_1h mean_j(x_j) + w_2h max_j(x_j) + b_h)``, plus x_i if residual.
 
     Parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deconvnet.backend import array_module
+from deconvnet.backend import Array, array_module
 from deconvnet.kernels import cuda
 from deconvnet.kernels.compiled import compiled
 from deconvnet.kernels.kernel import Kernel, in_chunks, light
@@ -12,7 +12,7 @@ from deconvnet.kernels.kernel import Kernel, in_chunks, light
 __all__ = ["overlap_add"]
 
 
-def _reference(picture, patches, window, top, left, step):
+def _reference(picture: Array, patches: Array, window: Array, top: int, left: int, step: int) -> None:
     """Add ``window · patches[p]`` to ``picture[top:, left + p · step:]`` for every p, in place.
 
     Parameters

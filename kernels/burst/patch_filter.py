@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deconvnet.backend import array_module, irfft2, rfft2
+from deconvnet.backend import Array, array_module, irfft2, rfft2
 from deconvnet.kernels import cuda
 from deconvnet.kernels.burst.patch_spectra import centre_factors, dft_factors
 from deconvnet.kernels.compiled import compiled
@@ -32,7 +32,7 @@ from deconvnet.kernels.simd.vector import LANES
 __all__ = ["filter_spectrum", "patch_filter"]
 
 
-def filter_spectrum(filters, side):
+def filter_spectrum(filters: Array, side: int) -> Array:
     """Half spectrum of filters that are given by their independent coefficients.
 
     Parameters
@@ -60,7 +60,7 @@ def filter_spectrum(filters, side):
     return filter_hat
 
 
-def _reference(filters, patches, centre):
+def _reference(filters: Array, patches: Array, centre: int) -> Array:
     """Middle of filtered patches: ``centre(F⁻¹[ H · F patch ])``.
 
     Parameters

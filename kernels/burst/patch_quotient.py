@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deconvnet.backend import array_module, irfft2, rfft2
+from deconvnet.backend import Array, array_module, irfft2, rfft2
 from deconvnet.kernels import cuda
 from deconvnet.kernels.burst.patch_spectra import centre_factors, dft_factors
 from deconvnet.kernels.compiled import compiled
@@ -34,7 +34,7 @@ from deconvnet.kernels.simd.vector import LANES
 __all__ = ["patch_quotient"]
 
 
-def _reference(patches, psfs, beta, fade, centre):
+def _reference(patches: Array, psfs: Array, beta: Array, fade: tuple[float, ...], centre: int) -> Array:
     """``centre(F⁻¹[ Σ_i conj(K_i) Y_i / (Σ_i |K_i|² + β) ]) + mean`` of bursts of patches.
 
     Parameters

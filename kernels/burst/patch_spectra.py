@@ -9,7 +9,7 @@ import functools
 
 import numpy as np
 
-from deconvnet.backend import array_module, rfft2
+from deconvnet.backend import Array, array_module, rfft2
 from deconvnet.kernels import cuda
 from deconvnet.kernels.compiled import compiled
 from deconvnet.kernels.kernel import Kernel, in_chunks
@@ -33,7 +33,7 @@ __all__ = ["centre_factors", "dft_factors", "patch_spectra"]
 
 
 @functools.cache
-def dft_factors(profile, period, origin, dtype):
+def dft_factors(profile: tuple[float, ...], period: int, origin: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
     """Factors of the DFT of windowed lines, and so of ``columns @ image @ rows``, a half spectrum.
 
     Parameters
@@ -61,7 +61,7 @@ def dft_factors(profile, period, origin, dtype):
 
 
 @functools.cache
-def centre_factors(period, centre, dtype):
+def centre_factors(period: int, centre: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
     """Factors of the inverse DFT of half spectra that keeps the middle, ``Re(columns @ spectrum @ rows)``.
 
     Parameters
@@ -84,7 +84,7 @@ def centre_factors(period, centre, dtype):
     return columns.astype(dtype), np.ascontiguousarray(rows).astype(dtype)
 
 
-def _reference(patches, fade):
+def _reference(patches: Array, fade: tuple[float, ...]) -> tuple[Array, Array]:
     """Half spectra of faded patches.
 
     Parameters

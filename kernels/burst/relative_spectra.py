@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deconvnet.backend import array_module
+from deconvnet.backend import Array, array_module
 from deconvnet.kernels import cuda
 from deconvnet.kernels.compiled import compiled
 from deconvnet.kernels.kernel import Kernel, in_chunks, light
@@ -16,7 +16,9 @@ from deconvnet.kernels.kernel import Kernel, in_chunks, light
 __all__ = ["relative_spectra"]
 
 
-def _reference(windows_hat, relative_floor, absolute_floor, bound):
+def _reference(
+    windows_hat: Array, relative_floor: float, absolute_floor: float, bound: float
+) -> tuple[Array, Array, Array]:
     """Ratio to the burst mean and log powers, per frequency.
 
     Parameters

@@ -9,7 +9,7 @@ import functools
 
 import numpy as np
 
-from deconvnet.backend import array_module
+from deconvnet.backend import Array, array_module
 from deconvnet.kernels import cuda
 from deconvnet.kernels.compiled import compiled
 from deconvnet.kernels.kernel import Kernel, in_chunks
@@ -32,7 +32,7 @@ __all__ = ["half_plane", "window_spectra"]
 
 
 @functools.cache
-def half_plane(reach):
+def half_plane(reach: int) -> np.ndarray:
     """Flat indices into the grid z_y = −reach..reach, z_x = 0..reach of one of each conjugate pair, without DC."""
     z_y, z_x = np.mgrid[-reach : reach + 1, 0 : reach + 1]
     return np.flatnonzero(((z_x > 0) | (z_y > 0)).ravel())
@@ -48,7 +48,7 @@ def _windowed_dft(profile, reach, dtype):
     return rows.astype(dtype), columns.astype(dtype)
 
 
-def _reference(images, profile, steps, reach):
+def _reference(images: Array, profile: tuple[float, ...], steps: tuple[int, ...], reach: int) -> Array:
     """Spectra of windows on a grid of places in each image.
 
     Parameters

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deconvnet.backend import array_module
+from deconvnet.backend import Array, array_module
 from deconvnet.kernels import cuda
 from deconvnet.kernels.compiled import compiled
 from deconvnet.kernels.kernel import Kernel, in_chunks, light
@@ -16,7 +16,7 @@ from deconvnet.kernels.kernel import Kernel, in_chunks, light
 __all__ = ["fade_crop", "fade_pad"]
 
 
-def _pad_reference(images, down, across, grid):
+def _pad_reference(images: Array, down: Array, across: Array, grid: tuple[int, int]) -> Array:
     """``out[m, i, j] = images[m, i, j] · down[i] · across[j]``, zero where the grid is larger than the image.
 
     Parameters
@@ -38,7 +38,7 @@ def _pad_reference(images, down, across, grid):
     return out
 
 
-def _crop_reference(grids, down, across):
+def _crop_reference(grids: Array, down: Array, across: Array) -> Array:
     """Adjoint of `fade_pad`: ``out[m, i, j] = grids[m, i, j] · down[i] · across[j]``, the image's part of the grid.
 
     Parameters

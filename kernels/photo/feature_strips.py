@@ -43,7 +43,7 @@ def _reference(x: Array, filters: Array, bias: Array, hidden, last, window, grid
 
 @compiled
 def _feature_strips(
-    images, filters_hat, weights, tiles, factors, size, window, tall, wide, sorting, strips, out, begin, end
+    images, filters_hat, weights, tiles, twiddles, size, window, tall, wide, sorting, strips, out, begin, end
 ):
     maps, height, width = size
     down, across, step, side = tiles[:4]
@@ -58,7 +58,7 @@ def _feature_strips(
     for n in range(begin, end):
         b, top = n // down, n % down * step
         for index in range(n * across, (n + 1) * across):
-            map_tile(images, index, filters_hat, weights, tiles, factors, tile, height, band, top)
+            map_tile(images, index, filters_hat, weights, tiles, twiddles, tile, height, band, top)
         inside = min(step, height - top)
         for first in range(0, maps * inside, ROWS):
             for lane in range(ROWS):
@@ -83,7 +83,7 @@ def _numba(x, filters, bias, hidden, last, window, grid):
     maps, bands = len(last[1]), len(x) * tiles.down
     out = np.empty(len(x) * maps * grid.strips * grid.rows * COMPLEX, x.dtype)
     size, strips = (maps, tiles.height, tiles.width), (grid.strips, grid.rows)
-    how = tiles.numbers, tiles.factors, size, tuple(window), grid.tall, grid.wide, places(grid.wide), strips
+    how = tiles.numbers, tiles.twiddles, size, tuple(window), grid.tall, grid.wide, places(grid.wide), strips
     in_chunks(_feature_strips, (np.ascontiguousarray(x), filters_hat, weights, *how, out), bands, share(bands))
     return out
 

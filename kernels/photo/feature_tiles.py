@@ -76,14 +76,14 @@ def tile_memory(channels, side, like):
 
 
 @compiled
-def map_tile(images, index, filters_hat, weights, grid, factors, memory, height, target, first):
+def map_tile(images, index, filters_hat, weights, grid, twiddles, memory, height, target, first):
     """Feature images of one tile of all images' tiles.
 
     Parameters
     ----------
     images : real array (B, C, H, W)
     index : int
-    filters_hat, weights, grid, factors
+    filters_hat, weights, grid, twiddles
         As `fused_arguments` gives them.
     memory : tuple
         From `tile_memory`.
@@ -95,7 +95,7 @@ def map_tile(images, index, filters_hat, weights, grid, factors, memory, height,
     """
     work, spectra, out, line, row, mixed, mapped = memory
     bias, hidden, hidden_bias, last, last_bias = weights
-    _, top, left = filter_image_tile(images, index, grid, filters_hat, factors, work, spectra, line, out)
+    _, top, left = filter_image_tile(images, index, grid, filters_hat, twiddles, work, spectra, line, out)
     step = grid[2]
     width = min(step, target.shape[2] - left)
     for i in range(min(step, height - top)):
@@ -116,15 +116,17 @@ def map_tile(images, index, filters_hat, weights, grid, factors, memory, height,
 
 
 @compiled
-def _feature_tiles(images, filters_hat, weights, grid, factors, y, begin, end):
+def _feature_tiles(images, filters_hat, weights, grid, twiddles, y, begin, end):
     down, across, _, side = grid[:4]
     memory = tile_memory(images.shape[1], side, images)
     for index in range(begin, end):
         target = y[index // (down * across)]
-        map_tile(images, index, filters_hat, weights, grid, factors, memory, y.shape[2], target, 0)
+        map_tile(images, index, filters_hat, weights, grid, twiddles, memory, y.shape[2], target, 0)
 
 
-def fused_arguments(x, filters, bias, hidden, last):
+def fused_arguments(
+    x: np.ndarray, filters: np.ndarray, bias: np.ndarray, hidden: Sequence, last: tuple
+) -> tuple[TileGrid, np.ndarray, tuple[np.ndarray, ...]]:
     """Arguments of `feature_tiles` as compiled functions take them.
 
     Returns
@@ -152,7 +154,7 @@ def _numba(x, filters, bias, hidden, last):
         return _reference(x, filters, bias, hidden, last)
     grid, filters_hat, weights = fused_arguments(x, filters, bias, hidden, last)
     y = np.empty((len(x), len(last[1]), grid.height, grid.width), x.dtype)
-    arguments = np.ascontiguousarray(x), filters_hat, weights, grid.numbers, grid.factors, y
+    arguments = np.ascontiguousarray(x), filters_hat, weights, grid.numbers, grid.twiddles, y
     in_chunks(_feature_tiles, arguments, len(x) * grid.down * grid.across, TILES)
     return y
 

@@ -108,14 +108,14 @@ def biased_row(out, i, width, grid, bias, row):
 
 
 @compiled
-def _filter_bank(images, filters_hat, bias, grid, factors, y, begin, end):
+def _filter_bank(images, filters_hat, bias, grid, twiddles, y, begin, end):
     step, side = grid[2], grid[3]
     work = np.empty(side * side * 2, images.dtype)
     spectra = np.empty((images.shape[1], side * side * 2), images.dtype)
     out = np.empty(side * (side + 1) * COMPLEX, images.dtype)
     line = np.empty(side * COMPLEX, images.dtype)
     for index in range(begin, end):
-        b, top, left = filter_image_tile(images, index, grid, filters_hat, factors, work, spectra, line, out)
+        b, top, left = filter_image_tile(images, index, grid, filters_hat, twiddles, work, spectra, line, out)
         width = min(step, y.shape[2] - left)
         for i in range(min(step, y.shape[1] - top)):
             row = y[b, top + i, left : left + width].reshape(-1)
@@ -123,7 +123,7 @@ def _filter_bank(images, filters_hat, bias, grid, factors, y, begin, end):
             tanh_in_place(row, row.size)
 
 
-def padded_to(array, axis, length):
+def padded_to(array: np.ndarray, axis: int, length: int) -> np.ndarray:
     """The array with zeros behind along one axis, C-contiguous."""
     missing = length - array.shape[axis]
     if missing:
@@ -138,7 +138,7 @@ def _numba(x, filters, bias):
     grid = TileGrid(x.shape[2:], filters.shape[-1], x.dtype)
     y = np.empty((len(x), grid.height, grid.width, FILTERS), x.dtype)
     spectra = filter_tiles(filters, grid.side)
-    arguments = np.ascontiguousarray(x), spectra, padded_to(bias, 0, FILTERS), grid.numbers, grid.factors, y
+    arguments = np.ascontiguousarray(x), spectra, padded_to(bias, 0, FILTERS), grid.numbers, grid.twiddles, y
     in_chunks(_filter_bank, arguments, len(x) * grid.down * grid.across, TILES)
     return y[..., : len(filters)]
 
@@ -182,7 +182,7 @@ def _backward_reference(
 
 
 @compiled
-def _filter_bank_backward(dy, images, filters_hat, wanted, grid, factors, sums, dtiles, begin, end):
+def _filter_bank_backward(dy, images, filters_hat, wanted, grid, twiddles, sums, dtiles, begin, end):
     down, across, step, side, size = grid
     channels, square = images.shape[1], side * side
     tiles, parts = images.shape[0] * down * across, sums.shape[0]
@@ -198,9 +198,9 @@ def _filter_bank_backward(dy, images, filters_hat, wanted, grid, factors, sums, 
                 row = dy[b, top + i, left : left + width].reshape(-1)
                 for j in range(width):
                     copy_pair(row, j * COMPLEX, buffer, (j * side + i) * COMPLEX)
-            transform_square(buffer, side, width, factors)
+            transform_square(buffer, side, width, twiddles)
             for c in range(channels):
-                tile_spectrum(images[b, c], top, left, side, work, spectrum, factors)
+                tile_spectrum(images[b, c], top, left, side, work, spectrum, twiddles)
                 total = sums[part, c]
                 for n in range(square):
                     v, u = n // side, n % side
@@ -212,7 +212,7 @@ def _filter_bank_backward(dy, images, filters_hat, wanted, grid, factors, sums, 
                     v, u = n // side, n % side
                     place = (u // LANES * side + v) * COMPLEX + u % LANES
                     sum_of_products(bank, n * COMPLEX, buffer, n * COMPLEX, spectrum, place)
-                tile_image(spectrum, side, size - 1, work, dtiles[w, index], factors)
+                tile_image(spectrum, side, size - 1, work, dtiles[w, index], twiddles)
 
 
 @compiled
@@ -241,11 +241,11 @@ def _backward_numba(dy, x, filters, dx_channels=None):
     sums = np.zeros((parts, channels, side * side * COMPLEX), x.dtype)
     dtiles = np.empty((wanted.size, tiles, side, side), x.dtype)
     images, spectra = np.ascontiguousarray(x), filter_tiles(filters, side)
-    arguments = padded_to(dy, -1, FILTERS), images, spectra, wanted, grid.numbers, grid.factors, sums, dtiles
+    arguments = padded_to(dy, -1, FILTERS), images, spectra, wanted, grid.numbers, grid.twiddles, sums, dtiles
     in_chunks(_filter_bank_backward, arguments, parts, 1)
     total = sums.sum(axis=0)
     for one in total:
-        inverse_square(one, side, grid.factors)
+        inverse_square(one, side, grid.twiddles)
     place = (np.arange(size) - size + 1) % side
     square = total.reshape(channels, side, side, COMPLEX)[:, place[:, None], place]  # (C, x, y, 32)
     dfilters = np.ascontiguousarray(square.transpose(3, 0, 2, 1)[:count]) / x.dtype.type(side**2)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deconvnet.backend import array_module
+from deconvnet.backend import Array, array_module
 from deconvnet.kernels import cuda
 from deconvnet.kernels.compiled import compiled
 from deconvnet.kernels.kernel import Kernel, in_chunks, light
@@ -18,7 +18,7 @@ __all__ = ["quotient_spectrum", "quotient_spectrum_backward"]
 BLOCK = 2048
 
 
-def _reference(x_hat, y_hat, beta):
+def _reference(x_hat: Array, y_hat: Array, beta: Array) -> tuple[Array, Array]:
     """``z = Σ_m conj(x_m) y_m / d`` and ``d = Σ_m |x_m|² + β``.
 
     Parameters
@@ -37,7 +37,9 @@ def _reference(x_hat, y_hat, beta):
     return (x_hat.conj() * y_hat).sum(axis=1) / denominator, denominator
 
 
-def _backward_reference(dz_hat, x_hat, y_hat, z_hat, denominator, *, need_dy=True):
+def _backward_reference(
+    dz_hat: Array, x_hat: Array, y_hat: Array, z_hat: Array, denominator: Array, *, need_dy: bool = True
+) -> tuple[Array, Array | None, Array]:
     """Gradients of `quotient_spectrum`.
 
     Parameters

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from deconvnet.backend import array_module
+from deconvnet.backend import Array, array_module
 from deconvnet.kernels.compiled import compiled
 from deconvnet.kernels.kernel import Kernel, in_chunks, light
 
 __all__ = ["gather_sum"]
 
 
-def _reference(x, indices, weights, axis):
+def _reference(x: Array, indices: Array, weights: Array, axis: int) -> Array:
     """``y[.., i, ..] = Σ_t weights[t, i] · x[.., indices[t, i], ..]`` along one axis.
 
     Parameters

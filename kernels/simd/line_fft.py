@@ -26,7 +26,7 @@ __all__ = ["Line", "first_step", "is_smooth", "line_plan", "places", "second_ste
 RADICES = (8, 4, 5, 3, 2)
 
 
-def is_smooth(size):
+def is_smooth(size: int) -> bool:
     """Whether a line of that length can be transformed: no prime factor above 5, and at least two of them."""
     if size in (1, 2, 3, 5):
         return False
@@ -177,7 +177,7 @@ def _twiddles(size, radices, dtype):
 
 
 @functools.lru_cache(maxsize=64)
-def line_plan(size, dtype, *, back=False):
+def line_plan(size: int, dtype: str, *, back: bool = False) -> Line:
     """`Line` for a length for which `is_smooth` holds, dtype ``"float32"`` or ``"float64"``.
 
     With ``back`` n₁ and n₂ change places: coefficients in the order in which one transform left them, row by row, are
@@ -199,7 +199,7 @@ def line_plan(size, dtype, *, back=False):
     )
 
 
-def places(plan):
+def places(plan: Line) -> tuple[np.ndarray, np.ndarray]:
     """Where `second_step` leaves coefficient k, and where `first_step` takes element j from: two int arrays.
 
     Rows of ``across`` vectors are ``across + 1`` apart, lest a column of them hit one set of the cache. Both in reals.

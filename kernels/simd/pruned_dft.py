@@ -53,7 +53,7 @@ GROUPS = 4
 FEW = 18
 
 
-def padded(outputs):
+def padded(outputs: int) -> int:
     """How many outputs a product writes where ``outputs`` are wanted: whole blocks."""
     block = SHORT if outputs <= FEW else LONG
     return -(-outputs // block) * block
@@ -69,14 +69,14 @@ def _table(matrix, dtype):
 
 
 @functools.cache
-def forward_tables(side, period, reach, dtype):
+def forward_tables(side: int, period: int, reach: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
     """Tables ``(cos, −sin)`` of a line of ``side`` pixels (odd) at the frequencies z / period, z = 0..reach."""
     angle = 2 * np.pi * np.outer(np.arange(side // 2 + 1), np.arange(reach + 1)) / period
     return _table(np.cos(angle), dtype), _table(-np.sin(angle[1:]), dtype)
 
 
 @functools.cache
-def inverse_tables(period, centre, dtype):
+def inverse_tables(period: int, centre: int, dtype: str) -> tuple[np.ndarray, ...]:
     """Tables of the inverse transform of ``period``² frequencies that keeps the ``centre``² pixels in the middle.
 
     Returns
@@ -93,17 +93,17 @@ def inverse_tables(period, centre, dtype):
 
 
 @compiled
-def products(table, count, outputs, source, s, step, near, out, o, pitch, apart):
-    """``out[o + r·pitch + {0, apart}] = Σ_j table[j, r] · source[s + j·step + {0, near}]`` for all r < outputs.
+def products(table, count, outputs, src, s, stride, near, dst, d, pitch, apart):
+    """``dst[d + r·pitch + {0, apart}] = Σ_j table[j, r] · src[s + j·stride + {0, near}]`` for all r < outputs.
 
     As many as `padded` says are written.
     """
     if outputs > FEW:
         for r in range(0, outputs, LONG):
-            product_long(table, r * count, count, source, s, step, near, out, o + r * pitch, pitch, apart)
+            product_long(table, r * count, count, src, s, stride, near, dst, d + r * pitch, pitch, apart)
     else:
         for r in range(0, outputs, SHORT):
-            product_short(table, r * count, count, source, s, step, near, out, o + r * pitch, pitch, apart)
+            product_short(table, r * count, count, src, s, stride, near, dst, d + r * pitch, pitch, apart)
 
 
 @compiled
@@ -121,60 +121,60 @@ def lane_starts(group, count, frames, steps, starts):
 
 
 @compiled
-def load_lanes(source, starts, offset, count, out, o, step):
-    """``count`` numbers from each of 16 places: ``out[o + i·step + l] = source[starts[l] + offset + i]``."""
+def load_lanes(src, starts, offset, count, dst, d, stride):
+    """``count`` numbers from each of 16 places: ``dst[d + i·stride + l] = src[starts[l] + offset + i]``."""
     here = np.zeros(LANES, np.int64)
     done = 0
     while count - done >= LANES:
-        transpose_block(source, starts, offset + done, 0, out, here, o + done * step, step)
+        transpose_block(src, starts, offset + done, 0, dst, here, d + done * stride, stride)
         done += LANES
         if count >= LANES and 4 < count - done < LANES:
             done = count - LANES  # some twice, which is cheaper than one by one
     for i in range(done, count):
         for lane in range(LANES):
-            out[o + i * step + lane] = source[starts[lane] + offset + i]
+            dst[d + i * stride + lane] = src[starts[lane] + offset + i]
 
 
 @compiled
-def store_lanes(source, s, count, out, starts, offset, lanes):
-    """``out[starts[l] + offset + i] = source[s + i · LANES + l]`` for the first ``lanes`` lanes and i < count."""
+def store_lanes(src, s, count, dst, starts, offset, lanes):
+    """``dst[starts[l] + offset + i] = src[s + i · LANES + l]`` for the first ``lanes`` lanes and i < count."""
     here = np.zeros(LANES, np.int64)
     done = 0
     if lanes == LANES:
         while count - done >= LANES:
-            transpose_block(source, here, s + done * LANES, LANES, out, starts, offset + done, 0)
+            transpose_block(src, here, s + done * LANES, LANES, dst, starts, offset + done, 0)
             done += LANES
             if 4 < count - done < LANES:
                 done = count - LANES
     for lane in range(lanes):
         for i in range(done, count):
-            out[starts[lane] + offset + i] = source[s + i * LANES + lane]
+            dst[starts[lane] + offset + i] = src[s + i * LANES + lane]
 
 
 @compiled(fastmath={"reassoc", "contract", "nsz"})
-def lane_means(source, starts, row_step, side, mean):
+def lane_means(src, starts, row_step, side, mean):
     """Means of 16 patches of ``side``² pixels."""
     for lane in range(LANES):
-        sums = np.zeros(side, source.dtype)  # by columns: vectors without sums across them
+        sums = np.zeros(side, src.dtype)  # by columns: vectors without sums across them
         for i in range(side):
             start = starts[lane] + i * row_step
-            row = source[start : start + side]
+            row = src[start : start + side]
             for j in range(side):
                 sums[j] += row[j]
         mean[lane] = sums.sum() / mean.dtype.type(side * side)
 
 
 @compiled
-def forward_rows(source, starts, row_step, side, rows, weights, mean, cos, sin, reach, half, scratch):
+def forward_rows(src, starts, row_step, side, rows, weights, mean, cos, sin, reach, half, scratch):
     """Row transforms of 16 patches at the frequencies z_x = 0..reach.
 
     Parameters
     ----------
-    source : real array
+    src : real array
     starts : int array (16,)
         First pixel of each patch.
     row_step : int
-        Distance of the rows in ``source``.
+        Distance of the rows in ``src``.
     side, rows : int
         Columns and rows of a patch.
     weights : real array (pairs of rows, side // 2 + 1, 2)
@@ -192,8 +192,8 @@ def forward_rows(source, starts, row_step, side, rows, weights, mean, cos, sin, 
     even, odd, line = scratch[0], scratch[1], scratch[2]
     for i in range(0, rows, 2):
         below = min(i + 1, rows - 1)
-        load_lanes(source, starts, i * row_step, side, line, 0, PAIR)
-        load_lanes(source, starts, below * row_step, side, line, LANES, PAIR)
+        load_lanes(src, starts, i * row_step, side, line, 0, PAIR)
+        load_lanes(src, starts, below * row_step, side, line, LANES, PAIR)
         at = i * (middle + 1)
         for j in range(middle + 1):
             p, q = (middle + j) * PAIR, (middle - j) * PAIR
@@ -277,14 +277,14 @@ def inverse_centre(spectrum, period, centre, cos, sin, row_cos, row_sin, half, p
 
 
 @functools.cache
-def fade_weights(profile, dtype):
+def fade_weights(profile: tuple[float, ...], dtype: str) -> np.ndarray:
     """The window of `forward_rows` that is the outer product of a symmetric profile, a tuple, with itself."""
     profile = np.array(profile)
     rows = profile[np.minimum(np.arange(0, len(profile) + 1, 2)[:, None] + [0, 1], len(profile) - 1)]  # (pairs, 2)
     return (rows[:, None] * profile[len(profile) // 2 :][None, :, None]).astype(dtype).reshape(-1)
 
 
-def flat_patches(patches):
+def flat_patches(patches: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
     """Patches (..., h, w) as the flat memory that they lie in, without copies where rows are contiguous.
 
     Parameters

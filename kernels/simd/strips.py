@@ -9,6 +9,7 @@ rest within the cache. Only for the CPU: a GPU has a transform that is limited b
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from deconvnet.kernels.compiled import compiled
 from deconvnet.kernels.simd.line_fft import first_step, is_smooth, line_plan, second_step
@@ -54,7 +55,7 @@ class StripGrid:
         If one of them is not.
     """
 
-    def __init__(self, shape, dtype):
+    def __init__(self, shape: tuple[int, int], dtype: DTypeLike) -> None:
         if not all(is_smooth(n) for n in shape):
             raise ValueError(
                 f"a grid of {shape[0]}×{shape[1]} has sides of one prime factor, or of prime factors above 5"
@@ -78,19 +79,19 @@ def strip_row(i, tall):
 
 
 @compiled
-def _load_rows(source, starts, width, across, weights, into, block, work):
+def _load_rows(src, starts, width, across, weights, into, block, work):
     """Sixteen columns at a time of 32 weighted rows; rows become lanes."""
     here = np.zeros(LANES, np.int64)
     for j in range(0, width, LANES):
         if width < LANES:
             for lane in range(LANES):
                 for c in range(width):
-                    block[c * COMPLEX + lane] = source[starts[lane] + c]
-                    block[c * COMPLEX + LANES + lane] = source[starts[LANES + lane] + c]
+                    block[c * COMPLEX + lane] = src[starts[lane] + c]
+                    block[c * COMPLEX + LANES + lane] = src[starts[LANES + lane] + c]
         else:
             j = min(j, width - LANES)  # some columns twice, with the same result
-            transpose_block(source, starts, j, 0, block, here, 0, COMPLEX)
-            transpose_block(source, starts[LANES:], j, 0, block, here, LANES, COMPLEX)
+            transpose_block(src, starts, j, 0, block, here, 0, COMPLEX)
+            transpose_block(src, starts[LANES:], j, 0, block, here, LANES, COMPLEX)
         for c in range(min(LANES, width)):
             weighted_pair(block, c * COMPLEX, across, j + c, weights, 0, work, into[j + c])
 
@@ -105,12 +106,12 @@ def row_memory(wide, like):
 
 
 @compiled(inline="always")
-def transform_rows(source, starts, width, across, weights, wide, order, into, memory, strips, apart, out, targets):
+def transform_rows(src, starts, width, across, weights, wide, order, into, memory, strips, apart, dst, targets):
     """Transform 32 rows and lay their coefficients into strips.
 
     Parameters
     ----------
-    source : real array
+    src : real array
         Flat.
     starts : int array (32,)
         First pixel of each row.
@@ -124,8 +125,8 @@ def transform_rows(source, starts, width, across, weights, wide, order, into, me
     memory : tuple
         From `row_memory`.
     strips, apart : int
-        Strips, and their distance in ``out``.
-    out : real array
+        Strips, and their distance in ``dst``.
+    dst : real array
     targets : int array (32,)
         Place of each row in the first strip.
     """
@@ -134,7 +135,7 @@ def transform_rows(source, starts, width, across, weights, wide, order, into, me
     here = np.zeros(LANES, np.int64)
     for j in range(width, wide.size):
         work[into[j] : into[j] + COMPLEX] = 0
-    _load_rows(source, starts, width, across, weights, into, block, work)
+    _load_rows(src, starts, width, across, weights, into, block, work)
     for j in range(wide.across):
         first_step(work, j * COMPLEX, pitch, j, work, wide, buffer)
     for k in range(wide.down):
@@ -146,5 +147,5 @@ def transform_rows(source, starts, width, across, weights, wide, order, into, me
             separate(work, 0, order[v], order[(wide.size - v) % wide.size], quad, c * LANES)
         for q in range(2):
             place = g * apart + q * LANES
-            transpose_block(quad, here, q * LANES * LANES, LANES, out, real, place, 0)
-            transpose_block(quad, here, (q + 2) * LANES * LANES, LANES, out, imaginary, place, 0)
+            transpose_block(quad, here, q * LANES * LANES, LANES, dst, real, place, 0)
+            transpose_block(quad, here, (q + 2) * LANES * LANES, LANES, dst, imaginary, place, 0)

@@ -13,7 +13,7 @@ import numpy as np
 from deconvnet.kernels.compiled import compiled
 from deconvnet.kernels.simd.vector import LANES, butterfly
 
-__all__ = ["COMPLEX", "forward_line", "inverse_line", "twiddles"]
+__all__ = ["COMPLEX", "forward_line", "inverse_line", "tile_twiddles"]
 
 #: Reals of one complex vector.
 COMPLEX = 2 * LANES
@@ -24,16 +24,16 @@ _f4, _f4t, _i4, _i4t = (butterfly[4, i, t] for i in (False, True) for t in (Fals
 
 def _radices(size):
     """Factors 8 and 4 of 16, 32, 64 or 128."""
-    factors = []
+    radices = []
     while size > 1:
         factor = 4 if size in (4, 16) else 8
-        factors.append(factor)
+        radices.append(factor)
         size //= factor
-    return factors
+    return radices
 
 
 @functools.cache
-def twiddles(size, dtype):
+def tile_twiddles(size: int, dtype: str) -> np.ndarray:
     """Twiddle factors of a transform of ``size`` (16, 32, 64 or 128), in the order the passes use them.
 
     Parameters
@@ -64,51 +64,51 @@ def _radix(size):
 
 
 @compiled
-def forward_line(data, start, step, size, factors):
-    """Forward transform of ``size`` complex vectors at ``data[start + i · step]``, in place."""
+def forward_line(data, start, stride, size, twiddles):
+    """Forward transform of ``size`` complex vectors at ``data[start + i · stride]``, in place."""
     length, place = size, 0
     while length > 1:
         radix = _radix(length)
         span = length // radix
         for block in range(0, size, length):
-            first = start + block * step
+            first = start + block * stride
             if span == 1:
                 if radix == 8:
-                    _f8(data, first, step, factors, 0)
+                    _f8(data, first, stride, twiddles, 0)
                 else:
-                    _f4(data, first, step, factors, 0)
+                    _f4(data, first, stride, twiddles, 0)
             elif radix == 8:
                 for j in range(span):
-                    _f8t(data, first + j * step, span * step, factors, place + 14 * j)
+                    _f8t(data, first + j * stride, span * stride, twiddles, place + 14 * j)
             else:
                 for j in range(span):
-                    _f4t(data, first + j * step, span * step, factors, place + 6 * j)
+                    _f4t(data, first + j * stride, span * stride, twiddles, place + 6 * j)
         place += span * (radix - 1) * 2
         length = span
 
 
 @compiled
-def inverse_line(data, start, step, size, factors):
+def inverse_line(data, start, stride, size, twiddles):
     """Inverse of `forward_line` without the factor 1/size."""
-    length, place = _last_radix(size), factors.size
+    length, place = _last_radix(size), twiddles.size
     for block in range(0, size, length):
-        first = start + block * step
+        first = start + block * stride
         if length == 8:
-            _i8(data, first, step, factors, 0)
+            _i8(data, first, stride, twiddles, 0)
         else:
-            _i4(data, first, step, factors, 0)
+            _i4(data, first, stride, twiddles, 0)
     while length < size:
         radix = _radix_above(size, length)
         span, length = length, length * radix
         place -= span * (radix - 1) * 2
         for block in range(0, size, length):
-            first = start + block * step
+            first = start + block * stride
             if radix == 8:
                 for j in range(span):
-                    _i8t(data, first + j * step, span * step, factors, place + 14 * j)
+                    _i8t(data, first + j * stride, span * stride, twiddles, place + 14 * j)
             else:
                 for j in range(span):
-                    _i4t(data, first + j * step, span * step, factors, place + 6 * j)
+                    _i4t(data, first + j * stride, span * stride, twiddles, place + 6 * j)
 
 
 @compiled

@@ -8,9 +8,10 @@ The cost hardly depends on the filters' side, and the filtered images of a tile 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from deconvnet.kernels.compiled import compiled
-from deconvnet.kernels.simd.tile_fft import COMPLEX, forward_line, inverse_line, twiddles
+from deconvnet.kernels.simd.tile_fft import COMPLEX, forward_line, inverse_line, tile_twiddles
 from deconvnet.kernels.simd.vector import LANES, copy_pair, multiply_add
 
 __all__ = [
@@ -49,32 +50,32 @@ class TileGrid:
         ``[down, across, step, side, size]`` for compiled functions; down and across count an image's tiles.
     """
 
-    def __init__(self, shape, size, dtype):
+    def __init__(self, shape: tuple[int, int], size: int, dtype: DTypeLike) -> None:
         self.size = size
         self.side = 32 if size <= 9 else 64 if size <= 33 else 128
         self.step = self.side - size + 1
         self.height, self.width = shape[0] - size + 1, shape[1] - size + 1
         self.down, self.across = -(-self.height // self.step), -(-self.width // self.step)
-        self.factors = twiddles(self.side, np.dtype(dtype).name)
+        self.twiddles = tile_twiddles(self.side, np.dtype(dtype).name)
         self.numbers = np.array([self.down, self.across, self.step, self.side, self.size])
 
 
 @compiled
-def transform_square(data, side, rows, factors):
+def transform_square(data, side, rows, twiddles):
     """Forward transform of ``side × side`` complex vectors of which rows from ``rows`` on are zero, in place."""
     for i in range(rows):
-        forward_line(data, i * side * COMPLEX, COMPLEX, side, factors)
+        forward_line(data, i * side * COMPLEX, COMPLEX, side, twiddles)
     for j in range(side):
-        forward_line(data, j * COMPLEX, side * COMPLEX, side, factors)
+        forward_line(data, j * COMPLEX, side * COMPLEX, side, twiddles)
 
 
 @compiled
-def inverse_square(data, side, factors):
+def inverse_square(data, side, twiddles):
     """Inverse of `transform_square` without the factor 1/side²."""
     for j in range(side):
-        inverse_line(data, j * COMPLEX, side * COMPLEX, side, factors)
+        inverse_line(data, j * COMPLEX, side * COMPLEX, side, twiddles)
     for i in range(side):
-        inverse_line(data, i * side * COMPLEX, COMPLEX, side, factors)
+        inverse_line(data, i * side * COMPLEX, COMPLEX, side, twiddles)
 
 
 @compiled
@@ -90,7 +91,7 @@ def _transpose_blocks(data, side, out):
 
 
 @compiled
-def tile_spectrum(image, top, left, side, work, spectrum, factors):
+def tile_spectrum(image, top, left, side, work, spectrum, twiddles):
     """Spectrum of one tile of an image, zero where the tile reaches beyond it.
 
     ``spectrum[u // 16, v][u % 16]`` holds coefficient u down and v across, both in the order of `forward_line`: lanes
@@ -103,27 +104,27 @@ def tile_spectrum(image, top, left, side, work, spectrum, factors):
         for j in range(width):
             work[(j // LANES * side + i) * COMPLEX + j % LANES] = row[left + j]
     for g in range(side // LANES):
-        forward_line(work, g * side * COMPLEX, COMPLEX, side, factors)
+        forward_line(work, g * side * COMPLEX, COMPLEX, side, twiddles)
     _transpose_blocks(work, side, spectrum)
     for g in range(side // LANES):
-        forward_line(spectrum, g * side * COMPLEX, COMPLEX, side, factors)
+        forward_line(spectrum, g * side * COMPLEX, COMPLEX, side, twiddles)
 
 
 @compiled
-def tile_image(spectrum, side, shift, work, tile, factors):
+def tile_image(spectrum, side, shift, work, tile, twiddles):
     """Real part of the inverse of `tile_spectrum`, moved down and right by ``shift``, without the factor 1/side²."""
     for g in range(side // LANES):
-        inverse_line(spectrum, g * side * COMPLEX, COMPLEX, side, factors)
+        inverse_line(spectrum, g * side * COMPLEX, COMPLEX, side, twiddles)
     _transpose_blocks(spectrum, side, work)
     for g in range(side // LANES):
-        inverse_line(work, g * side * COMPLEX, COMPLEX, side, factors)
+        inverse_line(work, g * side * COMPLEX, COMPLEX, side, twiddles)
     for i in range(side):
         row = tile[(i + shift) % side]
         for j in range(side):
             row[(j + shift) % side] = work[(j // LANES * side + i) * COMPLEX + j % LANES]
 
 
-def filter_tiles(filters, side):
+def filter_tiles(filters: np.ndarray, side: int) -> np.ndarray:
     """Spectra of filters as the tiles want them.
 
     Parameters
@@ -142,14 +143,14 @@ def filter_tiles(filters, side):
     tiles = np.zeros((channels, side, side, COMPLEX), filters.dtype)
     tiles[:, :size, :size, :count] = filters.transpose(1, 3, 2, 0) / side**2
     tiles = tiles.reshape(channels, -1)
-    factors = twiddles(side, filters.dtype.name)
+    twiddles = tile_twiddles(side, filters.dtype.name)
     for tile in tiles:
-        transform_square(tile, side, size, factors)
+        transform_square(tile, side, size, twiddles)
     return tiles
 
 
 @compiled
-def _filtered_tile(spectra, filters_hat, side, valid, line, out, factors):
+def _filtered_tile(spectra, filters_hat, side, valid, line, out, twiddles):
     """The valid part of a tile's 32 filtered images, as rows of pixels of 32 numbers.
 
     Lines of the spectrum are columns of the picture: multiplied and transformed back in a buffer that stays in the
@@ -163,20 +164,20 @@ def _filtered_tile(spectra, filters_hat, side, valid, line, out, factors):
             for u in range(side):
                 place = (u // LANES * side + v) * COMPLEX + u % LANES
                 multiply_add(spectrum, place, bank, (v * side + u) * COMPLEX, line, u * COMPLEX)
-        inverse_line(line, 0, COMPLEX, side, factors)
+        inverse_line(line, 0, COMPLEX, side, twiddles)
         for u in range(side - valid, side):
             copy_pair(line, u * COMPLEX, out, u * pitch + v * COMPLEX)
     for i in range(side - valid, side):
-        inverse_line(out, i * pitch, COMPLEX, side, factors)
+        inverse_line(out, i * pitch, COMPLEX, side, twiddles)
 
 
 @compiled
-def filter_image_tile(images, index, grid, filters_hat, factors, work, spectra, line, out):
+def filter_image_tile(images, index, grid, filters_hat, twiddles, work, spectra, line, out):
     """Filter one of all images' tiles; returns its image and the top left corner of its valid part there."""
     down, across, step, side = grid[:4]
     b, place = divmod(index, down * across)
     top, left = place // across * step, place % across * step
     for c in range(images.shape[1]):
-        tile_spectrum(images[b, c], top, left, side, work, spectra[c], factors)
-    _filtered_tile(spectra, filters_hat, side, step, line, out, factors)
+        tile_spectrum(images[b, c], top, left, side, work, spectra[c], twiddles)
+    _filtered_tile(spectra, filters_hat, side, step, line, out, twiddles)
     return b, top, left

@@ -44,7 +44,7 @@ _TAPS = _smoothing_taps()
 # --- reference ---------------------------------------------------------------------------------------------------
 
 
-def path_response(time_samples):
+def path_response(time_samples: int) -> np.ndarray:
     """Matrix ``(T, 2·T)`` from the standard normal numbers of all times to the process: R·Rᵀ = k(t, t')."""
     matrix, factor = _transition(time_samples)
     powers = np.empty((time_samples, 2, 2))

@@ -55,7 +55,9 @@ def _adam_reference(
 @compiled(fastmath={"contract"})
 def _adam(value, grad, first, second, scale, rate, beta1, beta2, correction1, correction2, epsilon, begin, end):
     one = value.dtype.type(1)
-    for i in range(begin, end):
+    # Parts that begin at index 0: numba would ask for every index whether it is negative, and find no vectors.
+    value, grad, first, second = value[begin:end], grad[begin:end], first[begin:end], second[begin:end]
+    for i in range(value.size):
         g = grad[i] * scale
         first[i] = beta1 * first[i] + (one - beta1) * g
         second[i] = beta2 * second[i] + (one - beta2) * g * g
@@ -102,7 +104,8 @@ def _momentum_reference(value: Array, grad: Array, velocity: Array, scale: float
 
 @compiled(fastmath={"contract"})
 def _momentum(value, grad, velocity, scale, rate, momentum, begin, end):
-    for i in range(begin, end):
+    value, grad, velocity = value[begin:end], grad[begin:end], velocity[begin:end]
+    for i in range(value.size):
         velocity[i] = momentum * velocity[i] + scale * grad[i]
         value[i] -= rate * velocity[i]
 
