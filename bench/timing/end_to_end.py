@@ -25,6 +25,7 @@ from deconvnet.blur.psf import sample_gp_psfs
 from deconvnet.colour import luminance
 from deconvnet.errors import DeconvnetError
 from deconvnet.io import read_image, write_image
+from deconvnet.metrics import psnr
 
 __all__ = ["PHOTOS", "end_to_end_table"]
 
@@ -102,11 +103,11 @@ def _gain(restored, start, truth, border):
     shape = tuple(min(n, SCORED) - 2 * border for n in restored.shape[:2])
     goal = _middle(truth, shape)
 
-    def error(picture):
+    def best(picture):
         shifts = [(y, x) for y in range(-3, 4) for x in range(-3, 4)]
-        return min(float(((_middle(np.roll(picture, s, (0, 1)), shape) - goal) ** 2).mean()) for s in shifts)
+        return max(psnr(_middle(np.roll(picture, s, (0, 1)), shape), goal) for s in shifts)
 
-    return float(10 * np.log10(error(start) / error(restored)))
+    return best(restored) - best(start)
 
 
 def _run(python, arguments, threads):
