@@ -18,6 +18,7 @@ from deconvnet.networks.photo_pyramid import Pyramid, scale_config
 from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, REFINED_PSF, deconvolve
 from deconvnet.restore.photo.deblur import deblur
 from deconvnet.restore.photo.psf_cleanup import clean_psf
+from deconvnet.restore.photo.varying import choose_grid
 
 
 def resized(psf, size):
@@ -152,6 +153,18 @@ def test_varying_blur_runs_through_all_stages(pyramid, colour):
     assert psfs.shape == (3, 4, 13, 13)
     np.testing.assert_allclose(psfs.sum(axis=(-2, -1)), 1, atol=1e-5)
     assert np.isfinite(picture).all()
+
+
+@pytest.mark.parametrize("size", [7, 11])
+def test_refined_varying_psfs_may_have_sizes_that_the_network_lacks(pyramid, size):
+    grey = skimage.data.camera()[:120, :150].astype(np.float32) / 255
+    options = {"model": pyramid, "psf_size": size, "varying": True, "nonblind": "wiener", "device": "cpu"}
+    picture, psfs = deblur(grey, return_psf=True, **options)
+    assert psfs.shape == (*choose_grid(grey.shape, size), size, size)
+    np.testing.assert_allclose(psfs.sum(axis=(-2, -1)), 1, atol=1e-5)
+    assert np.isfinite(picture).all()
+    with pytest.raises(DeconvnetError, match=f"no PSF size {size}"):
+        deblur(grey, refine=False, **options)
 
 
 def _with_nan(shape):
