@@ -364,7 +364,15 @@ def _report(summary: dict[str, Any]) -> Iterator[str]:
 def main(arguments: list[str] | None = None) -> int:
     """Entry of ``python -m train.burst``; returns the exit status."""
     said = vars(_parser().parse_args(arguments))
-    return run(PROGRAM, said, out=OUT, fresh_settings=_fresh_settings, make_task=make_task, report=_report)
+    return run(
+        PROGRAM,
+        said,
+        out=OUT,
+        defaults=DEFAULTS,
+        fresh_settings=_fresh_settings,
+        make_task=make_task,
+        report=_report,
+    )
 
 
 if __name__ == "__main__":

@@ -152,9 +152,12 @@ def read_photographs(
     return split_photographs(photographs)
 
 
-def _resumed(said: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """Settings of the run that is resumed; what was said must not contradict them."""
-    settings = read_settings(out)
+def _resumed(said: Mapping[str, Any], out: Path, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the run that is resumed; what was said must not contradict them.
+
+    Options that did not exist yet when the run was started have their defaults.
+    """
+    settings = {**defaults, **read_settings(out)}
     for name, value in said.items():
         if name not in MAY_CHANGE and settings.get(name) != value:
             option = "--" + name.replace("_", "-")
@@ -170,6 +173,7 @@ def run(
     said: dict[str, Any],
     *,
     out: str,
+    defaults: Mapping[str, Any],
     fresh_settings: Callable[[dict[str, Any]], dict[str, Any]],
     make_task: Callable[..., Task],
     report: Callable[[dict[str, Any]], Iterable[str]],
@@ -184,6 +188,8 @@ def run(
         Options of the command line, without those that were not given.
     out : str
         Default folder of the run.
+    defaults : dict
+        All settings, as they are where nothing else is said.
     fresh_settings : callable
         ``fresh_settings(said)`` gives the settings of a new run.
     make_task : callable
@@ -197,7 +203,7 @@ def run(
     def command() -> int:
         where = resolve_device(device)
         with claim_folder(folder, resume) as out:
-            settings = _resumed(said, out) if resume else fresh_settings(said)
+            settings = _resumed(said, out, defaults) if resume else fresh_settings(said)
             task = make_task(settings, where, quiet=quiet)
             schedule = Schedule(**{name: settings[name] for name in Schedule._fields})
             summary = train(task, schedule, out, settings, resume=resume, quiet=quiet)

@@ -15,6 +15,7 @@ from deconvnet.networks.io import load_arrays, load_network, save_arrays, save_n
 from deconvnet.networks.photo_pyramid import Pyramid, scale_config
 from tests.train.commands import ROOT, assert_complete, run, same_checkpoints, start, steps_done
 from train import photo
+from train.command import _resumed
 from train.photo import PhotoTask
 from train.recipes import PHOTO
 
@@ -196,6 +197,14 @@ def test_refusals_are_one_line_and_harm_nothing(name, images, begun, tmp_path, c
     assert status == 2
     assert message in capsys.readouterr().err.strip().splitlines()[-1]
     assert (begun / "checkpoint.safetensors").read_bytes() == before
+
+
+def test_a_run_older_than_an_option_resumes_with_its_default(begun, tmp_path):
+    arrays, record = load_arrays(begun / "checkpoint.safetensors")
+    older = {name: value for name, value in record["settings"].items() if name not in ("recipe", "beta", "loss")}
+    save_arrays(tmp_path / "checkpoint.safetensors", arrays, {"settings": {**older, "filters": 7}})
+    settings = _resumed({"steps": 99}, tmp_path, photo.DEFAULTS)
+    assert settings == {**record["settings"], "filters": 7, "steps": 99}
 
 
 def test_the_former_name_is_the_same_program():
