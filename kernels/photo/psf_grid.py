@@ -1,7 +1,8 @@
 """Non-negative least squares for PSFs on their small support: an accelerated projected gradient as one compiled loop.
 
-The compiled twin sums the correlation as it is defined, over the pixels that are not zero: few are, once the constraint
-has acted. Sixteen neighbours across are one vector, eight rows are summed in registers.
+Where few pixels are allowed, the compiled twin gathers the matrix that acts on them from the one table of correlations
+that all PSFs share. Else it sums the correlation as it is defined, over the pixels that are not zero: few are, once the
+constraint has acted. Sixteen neighbours across are one vector, eight rows are summed in registers.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ __all__ = ["projected_gradient", "steepest_slope"]
 
 #: Threads of a block of the CUDA kernel.
 THREADS = 256
+#: Most allowed pixels for which a matrix is gathered: 1.6 MB of float32.
+GATHERED = 640
 
 
 def _circulant_spectrum(own: Array) -> tuple[Array, int]:
@@ -86,9 +89,64 @@ def _momenta(steps: int) -> np.ndarray:
 
 
 @compiled
+def _allowed(start, support, pixels):
+    """Lists the pixels that may be, or at first are, other than zero, and returns their number."""
+    side, count = start.shape[-1], 0
+    for i in range(side):
+        for j in range(side):
+            if support[i, j] != 0 or start[i, j] != 0:
+                pixels[count] = i * side + j
+                count += 1
+    return count
+
+
+@compiled(fastmath={"contract"})
+def _descend_gathered(own, pitch, target, start, support, beta, steepest, shares, pixels, count, out):
+    """All steps of one PSF on its allowed pixels."""
+    side, zero = start.shape[-1], start.dtype.type(0)
+    places, active = np.empty(count, np.int64), np.empty(count + 3, np.int64)
+    psf, inside, wanted = np.empty(count, own.dtype), np.empty(count, own.dtype), np.empty(count, own.dtype)
+    slope, ahead = np.empty(count, own.dtype), np.zeros(count + 1, own.dtype)
+    for a in range(count):
+        i, j = pixels[a] // side, pixels[a] % side
+        places[a] = i * pitch + j
+        psf[a] = ahead[a] = start[i, j]
+        inside[a], wanted[a] = support[i, j], target[i, j]
+    matrix = np.empty((count + 1, count), own.dtype)
+    matrix[count] = 0  # a column to fill up with
+    for b in range(count):
+        row, origin = matrix[b], (side - 1) * (pitch + 1) - places[b]
+        for a in range(count):
+            row[a] = own[origin + places[a]]
+        row[b] += beta
+    for share in shares:
+        kept = 0
+        for a in range(count):
+            slope[a] = -wanted[a]
+            if ahead[a] != 0:
+                active[kept] = a
+                kept += 1
+        active[kept : kept + 3] = count
+        for done in range(0, kept, 4):  # four columns at once: the sums are loaded and stored once for them
+            b, c, d, e = active[done], active[done + 1], active[done + 2], active[done + 3]
+            p, q, r, s = ahead[b], ahead[c], ahead[d], ahead[e]
+            first, second, third, fourth = matrix[b], matrix[c], matrix[d], matrix[e]
+            for a in range(count):
+                slope[a] += first[a] * p + second[a] * q + third[a] * r + fourth[a] * s
+        for a in range(count):
+            step = max(ahead[a] - slope[a] / steepest, zero) * inside[a]
+            ahead[a] = step + share * (step - psf[a])
+            psf[a] = step
+    out[:] = 0
+    for a in range(count):
+        out[pixels[a] // side, pixels[a] % side] = psf[a]
+
+
+@compiled
 def _descend(own, pitch, target, start, support, beta, steepest, shares, out, begin, end):
     side = start.shape[-1]
     real = start.dtype.type
+    pixels = np.empty(side * side, np.int64)
     wide, tall = -(-side // LANES) * LANES, -(-side // TAP_ROWS) * TAP_ROWS
     slope = np.empty(tall * wide, start.dtype)
     ahead, psf = np.empty((side, side), start.dtype), np.empty((side, side), start.dtype)
@@ -96,6 +154,10 @@ def _descend(own, pitch, target, start, support, beta, steepest, shares, out, be
     first = (side - 1) * (pitch + 1)
     for n in range(begin, end):
         inside, wanted = support[n if len(support) > 1 else 0], target[n]
+        allowed = _allowed(start[n], inside, pixels)
+        if allowed <= GATHERED:
+            _descend_gathered(own, pitch, wanted, start[n], inside, beta, steepest, shares, pixels, allowed, out[n])
+            continue
         psf[:], ahead[:] = start[n], start[n]
         for share in shares:
             count = 0

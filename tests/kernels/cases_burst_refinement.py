@@ -4,7 +4,6 @@ import numpy as np
 
 from deconvnet.kernels.burst.latent_gradients import expected_spectra, faded_gradients
 from deconvnet.kernels.burst.psf_correlations import psf_correlations
-from deconvnet.kernels.burst.psf_descent import psf_descent
 from deconvnet.kernels.burst.quotient_sums import quotient_sums
 from deconvnet.kernels.burst.spectrum_strips import to_strips
 from tests.kernels.case import Case, complex_normal
@@ -40,18 +39,6 @@ def _correlations(rng, real, size):
     return [x_hat, to_strips.reference(y_hat), (height, width), side]
 
 
-def _descent(rng, real, size):
-    count, side, _, _ = size
-    feature = rng.standard_normal((2 * side, 2 * side))
-    correlation = np.fft.irfft2(abs(np.fft.rfft2(feature)) ** 2, feature.shape)
-    lags = np.arange(1 - side, side)
-    own = correlation[lags[:, None], lags].astype(real)
-    support = (rng.random((count, side, side)) < 0.7).astype(real)
-    support[0] = 0 if count > 1 else 1  # a frame without any place for its PSF
-    target, start = rng.standard_normal((count, side, side)).astype(real), rng.random((count, side, side)).astype(real)
-    return [own, target, start, support, 2.0, float(abs(own).sum()) / 4 + 2.0, 7]
-
-
 def _spectra(rng, real, size):
     shape = size[2], size[3] // 2 + 1
     data = complex_normal(rng, shape, real)
@@ -68,7 +55,6 @@ CASES = [
     Case(to_strips, _to_strips, SIZES),
     Case(quotient_sums, _sums, SIZES),
     Case(psf_correlations, _correlations, SIZES),
-    Case(psf_descent, _descent, SIZES),
     Case(expected_spectra, _spectra, SIZES),
     Case(faded_gradients, _gradients, SIZES),
 ]

@@ -15,7 +15,7 @@ from tests.kernels.case import Case
 #: Grids with every radix; images smaller and larger than 16 columns or 32 rows.
 GRIDS = ((4, 6), (24, 20), (45, 72), (64, 81))
 #: Number and side of PSFs.
-PSFS = ((1, 3), (3, 7), (2, 17), (1, 25))
+PSFS = ((1, 3), (3, 7), (2, 17), (1, 27))
 
 
 def _edges(rng, real, size):
@@ -57,6 +57,14 @@ def _one_support(rng, real, size):
     return [own, target, start, support[:1], *numbers]
 
 
+def _few_pixels(rng, real, size):
+    own, target, start, support, *numbers = _psfs(rng, real, size)
+    side = size[1]
+    support[:, side // 2 :] = 0
+    support[0] = 0  # a PSF without any place
+    return [own, target, start * support, support, *numbers]
+
+
 def _deconvolution(rng, real, size):
     height, width = size
     x, target, y = (gaussian_filter(rng.standard_normal(size), 1.0, mode="wrap").astype(real) for _ in range(3))
@@ -77,6 +85,7 @@ CASES = [
     Case(feature_correlations, _features, GRIDS, before=_transformed),
     Case(projected_gradient, _psfs, PSFS),
     Case(projected_gradient, _one_support, PSFS, variant="one support"),
+    Case(projected_gradient, _few_pixels, PSFS, variant="few pixels"),
     Case(masked_deconvolution, _deconvolution, GRIDS[1:], tolerance=2e-5),
     Case(table_shrinkage, _shrinkage, GRIDS, tolerance=2e-5),
 ]

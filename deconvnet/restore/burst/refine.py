@@ -14,10 +14,10 @@ import scipy.fft
 from deconvnet.backend import Array, array_module, irfft2, rfft2
 from deconvnet.kernels.burst.latent_gradients import expected_spectra, faded_gradients
 from deconvnet.kernels.burst.psf_correlations import psf_correlations
-from deconvnet.kernels.burst.psf_descent import psf_descent
 from deconvnet.kernels.burst.quotient_sums import quotient_sums
 from deconvnet.kernels.burst.spectrum_strips import to_strips
 from deconvnet.kernels.photo.edge_gradients import edge_gradients
+from deconvnet.kernels.photo.psf_grid import projected_gradient
 from deconvnet.ops.border import extend_periodically, extended_shape
 from deconvnet.ops.differences import differences_power
 from deconvnet.ops.edge_taper import edge_taper_factors
@@ -189,7 +189,8 @@ class _Window:
         room = xp.zeros((self.circulant, self.circulant), self.dtype)
         room[: len(own), : len(own)] = own
         steepest = float(abs(rfft2(room)).max()) + beta  # of the convolution with `own`, wherever its origin is
-        return psf_descent(own, target, start, _supports(start), beta, steepest, GRADIENT_STEPS)
+        support = _supports(start)
+        return projected_gradient(own, target, start * support, support, beta, steepest, GRADIENT_STEPS)
 
     def negative_log_evidence(self, psfs: Array) -> float:
         """−2 log p(frames | PSFs) for each pixel but for a constant, under a Gaussian prior of white gradients.

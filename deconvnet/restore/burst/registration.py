@@ -433,9 +433,9 @@ def register(
         )
     crop = _covered(shape, [m for m in motions if m is not None])
     registered = []
-    for index, motion in enumerate(motions):
+    for index, known in enumerate(motions):
         frame, kept[index] = kept[index], None  # nobody else may need it any more: a burst fills the memory
-        if motion is not None:
-            laid = frame if np.array_equal(motion, np.eye(3)) else _warp(frame, motion)
+        if known is not None:
+            laid = frame if np.array_equal(known, np.eye(3)) else _warp(frame, known)
             registered.append(array_module(frame).ascontiguousarray(laid[crop]))
     return Registration(registered, reference, motions, crop)
