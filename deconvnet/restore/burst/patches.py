@@ -147,10 +147,22 @@ class _Field:
         Of the predicted centres that the values belong to.
     row : callable
         ``row(index)`` gives the values (columns, ...) of one row of places.
+    device : {"cpu", "cuda"}
+        For the interpolated values.
+    margins : int array (len(tops), len(lefts)), optional
+        For values that are PSFs: how many pixels at the border of each are zero.
     """
 
-    def __init__(self, canvas: _Canvas, tops: np.ndarray, lefts: np.ndarray, row: Callable, device: str) -> None:
-        self.row, self.device = row, device
+    def __init__(
+        self,
+        canvas: _Canvas,
+        tops: np.ndarray,
+        lefts: np.ndarray,
+        row: Callable,
+        device: str,
+        margins: np.ndarray | None = None,
+    ) -> None:
+        self.row, self.device, self.margins = row, device, margins
         self.rows = _nodes_between(canvas.tops, tops)
         self.columns = _nodes_between(canvas.lefts, lefts)
 
@@ -162,16 +174,29 @@ class _Field:
         """Rows of places between which these rows of patches lie."""
         return sorted({int(row) for index in rows for row, _ in self._rows_around(index)})
 
-    def at(self, index: int, part: Any) -> Array:
-        """Values at the patches ``part`` of one row of patches."""
+    def at(self, index: int, part: Any, *, whole: bool = False) -> Array:
+        """Values at the patches ``part`` of one row of patches; PSFs without the margin of all, unless ``whole``."""
         low, high, weight = (column[part] for column in self.columns)
         first, last = int(low[0]), int(high[-1]) + 1
+        around = self._rows_around(index)
+        inside: Any = ...
+        if self.margins is not None and not whole:
+            margin = min(int(self.margins[row, first:last].min()) for row, _ in around)
+            inside = (..., *(slice(margin, -margin or None),) * 2)
         # The two rows are mixed where there are nodes only, the columns at every patch.
-        grid = sum(share * self.row(row)[first:last] for row, share in self._rows_around(index))
+        grid: Any = sum(share * self.row(row)[first:last][inside] for row, share in around)
         share = weight.reshape(-1, *[1] * (grid.ndim - 1))
         mixed = grid[low - first] * (1 - share)
         mixed += share * grid[high - first]
         return to_device(mixed, self.device)
+
+
+def _margins(psfs: np.ndarray) -> np.ndarray:
+    """How many pixels at the border of all N PSFs (rows, columns, N, k, k) of each place are zero: (rows, columns)."""
+    seen = psfs.any(axis=2)
+    seen = seen.any(axis=-1) | seen.any(axis=-2)
+    seen |= seen[..., ::-1]
+    return np.where(seen.any(axis=-1), seen.argmax(axis=-1), psfs.shape[-1] // 2)
 
 
 class _Estimates:
@@ -269,7 +294,7 @@ def _refined_fields(estimates: _Estimates, canvas: _Canvas, progress: bool) -> t
         _map(refine, list(np.ndindex(len(tops), len(lefts))), device)
     places = (tops + height // 2 - half, lefts + width // 2 - half)
     return (
-        _Field(canvas, *places, psfs.__getitem__, device),
+        _Field(canvas, *places, psfs.__getitem__, device, _margins(psfs)),
         _Field(canvas, estimates.tops, estimates.lefts, adaptation.__getitem__, device),
     )
 
@@ -359,5 +384,5 @@ def restore_frames(
             for first, total in zip(rows[::BAND], _map(band, rows[::BAND], device)):
                 canvas.add(first, total)
             if fields:
-                shown += [to_host(fields[0].at(index, shown_columns)) for index in rows if index in shown_rows]
+                shown += [to_host(fields[0].at(index, shown_columns, whole=True)) for index in rows if index in shown_rows]
     return canvas.picture(), np.stack(shown) if shown else None
