@@ -7,6 +7,7 @@ from deconvnet.backend import rfft2
 from deconvnet.kernels.photo.edge_gradients import edge_gradients
 from deconvnet.kernels.photo.feature_correlations import feature_correlations, feature_spectra
 from deconvnet.kernels.photo.masked_deconvolution import masked_deconvolution
+from deconvnet.kernels.photo.median_magnitude import median_magnitude
 from deconvnet.kernels.photo.psf_grid import projected_gradient, steepest_slope
 from deconvnet.kernels.photo.table_shrinkage import table_shrinkage
 from deconvnet.ops.psf import psf_to_otf
@@ -65,6 +66,12 @@ def _few_pixels(rng, real, size):
     return [own, target, start * support, support, *numbers]
 
 
+def _values(rng, real, size):
+    values = rng.standard_normal(size).astype(real)
+    values[: size[0] // 3] = 0  # many of one value
+    return [values]
+
+
 def _deconvolution(rng, real, size):
     height, width = size
     x, target, y = (gaussian_filter(rng.standard_normal(size), 1.0, mode="wrap").astype(real) for _ in range(3))
@@ -86,6 +93,7 @@ CASES = [
     Case(projected_gradient, _psfs, PSFS),
     Case(projected_gradient, _one_support, PSFS, variant="one support"),
     Case(projected_gradient, _few_pixels, PSFS, variant="few pixels"),
+    Case(median_magnitude, _values, ((1, 1), (1, 2), (40, 51), (41, 51))),
     Case(masked_deconvolution, _deconvolution, GRIDS[1:], tolerance=2e-5),
     Case(table_shrinkage, _shrinkage, GRIDS, tolerance=2e-5),
 ]

@@ -193,7 +193,7 @@ class _Field:
 
 def _margins(psfs: np.ndarray) -> np.ndarray:
     """How many pixels at the border of all N PSFs (rows, columns, N, k, k) of each place are zero: (rows, columns)."""
-    seen = psfs.any(axis=2)
+    seen: Any = psfs.any(axis=2)
     seen = seen.any(axis=-1) | seen.any(axis=-2)
     seen |= seen[..., ::-1]
     return np.where(seen.any(axis=-1), seen.argmax(axis=-1), psfs.shape[-1] // 2)
@@ -384,5 +384,7 @@ def restore_frames(
             for first, total in zip(rows[::BAND], _map(band, rows[::BAND], device)):
                 canvas.add(first, total)
             if fields:
-                shown += [to_host(fields[0].at(index, shown_columns, whole=True)) for index in rows if index in shown_rows]
+                shown += [
+                    to_host(fields[0].at(index, shown_columns, whole=True)) for index in rows if index in shown_rows
+                ]
     return canvas.picture(), np.stack(shown) if shown else None

@@ -7,6 +7,7 @@ import numpy as np
 from deconvnet import parallel
 from deconvnet.backend import Array, array_module
 from deconvnet.errors import DeconvnetError
+from deconvnet.kernels.photo.median_magnitude import median_magnitude
 from deconvnet.ops.border import extend_periodically
 from deconvnet.restore.deconvolve.operators import Blur, Convolution, PixelWeights
 from deconvnet.restore.deconvolve.priors import sparse_divergence
@@ -61,12 +62,11 @@ def estimate_noise(image: Array) -> float:
     Median magnitude, over the picture, of the second difference across of the second difference down, scaled to the
     standard deviation of white Gaussian noise. Blur leaves little else in this band, and edges do not move a median.
     """
-    xp = array_module(image)
     across = image[:, :-2] + image[:, 2:]
     across -= 2 * image[:, 1:-1]
     fine = across[:-2] + across[2:]
     fine -= 2 * across[1:-1]
-    return float(xp.median(xp.abs(fine, out=fine))) / (6 * 0.6745)
+    return float(median_magnitude(fine)) / (6 * 0.6745)
 
 
 def deconvolve_with(
