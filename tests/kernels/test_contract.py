@@ -74,7 +74,7 @@ def test_any_number_of_threads_gives_the_same_bits(case, monkeypatch):
 
 
 @pytest.mark.skipif(compiler() is None, reason="executing CUDA sources on the CPU needs g++ on Linux")
-@pytest.mark.parametrize("real", [np.float32, np.float64])
+@pytest.mark.parametrize("real", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)])
 @_sized("cuda")
 def test_cuda_source_executed_on_the_cpu_keeps_the_contract(case, real, size):
     found = []

@@ -76,6 +76,7 @@ def test_every_kernel_is_launched_by_a_case():
         assert kernels == len(cuda.signatures(stem)), f"{stem}.cu declares a kernel in another form"
 
 
+@pytest.mark.slow
 @needs_sanitizer
 def test_no_kernel_accesses_memory_outside_of_its_arrays():
     done = sanitized("-m", "tests.kernels.cuda_on_cpu")
