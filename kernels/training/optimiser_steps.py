@@ -55,13 +55,17 @@ def _adam_reference(
 @compiled(fastmath={"contract"})
 def _adam(value, grad, first, second, scale, rate, beta1, beta2, correction1, correction2, epsilon, begin, end):
     one = value.dtype.type(1)
-    # Parts that begin at index 0: numba would ask for every index whether it is negative, and find no vectors.
+    # Parts that begin at index 0, and nothing stored before all is read: else numba asks for every index whether it is
+    # negative, and for every store whether another array lies there, and finds no vectors.
     value, grad, first, second = value[begin:end], grad[begin:end], first[begin:end], second[begin:end]
     for i in range(value.size):
         g = grad[i] * scale
-        first[i] = beta1 * first[i] + (one - beta1) * g
-        second[i] = beta2 * second[i] + (one - beta2) * g * g
-        value[i] -= rate * (first[i] / correction1) / (np.sqrt(second[i] / correction2) + epsilon)
+        mean = beta1 * first[i] + (one - beta1) * g
+        power = beta2 * second[i] + (one - beta2) * g * g
+        moved = value[i] - rate * (mean / correction1) / (np.sqrt(power / correction2) + epsilon)
+        first[i] = mean
+        second[i] = power
+        value[i] = moved
 
 
 def _adam_numba(value, grad, first, second, *scalars):
@@ -106,8 +110,10 @@ def _momentum_reference(value: Array, grad: Array, velocity: Array, scale: float
 def _momentum(value, grad, velocity, scale, rate, momentum, begin, end):
     value, grad, velocity = value[begin:end], grad[begin:end], velocity[begin:end]
     for i in range(value.size):
-        velocity[i] = momentum * velocity[i] + scale * grad[i]
-        value[i] -= rate * velocity[i]
+        moved = momentum * velocity[i] + scale * grad[i]
+        left = value[i] - rate * moved
+        velocity[i] = moved
+        value[i] = left
 
 
 def _momentum_numba(value, grad, velocity, *scalars):
