@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 
 from deconvnet.backend import Array, array_module, irfft2, rfft2
 from deconvnet.layers.fba import FLOOR, periodic_gaussian
+from deconvnet.progress import step
 
 __all__ = ["fourier_burst_accumulation", "mean"]
 
@@ -82,35 +83,35 @@ def fourier_burst_accumulation(
     True
     """
     largest: Any = None
-    if progress:
-        from tqdm import tqdm
-
-        frames = tqdm(frames, desc="accumulating", unit="frame")
-    for frame in frames:
-        xp = array_module(frame)
-        if largest is None:
-            first_shape, shape = frame.shape, frame.shape[:2]
-            sigma = min(shape) / 50 if sigma is None else sigma
-            gaussian = [_periodic_gaussian_hat(xp, n, sigma, frame.dtype) for n in shape] if sigma > 0 else None
-        elif frame.shape != first_shape:
-            raise ValueError(f"frames of different shapes: {first_shape} and {frame.shape}")
-        channels = xp.moveaxis(frame.reshape(*shape, -1), -1, 0)
-        spectra = rfft2(xp.ascontiguousarray(channels))  # (C, H, W//2 + 1)
-        magnitude = xp.abs(spectra).mean(axis=0)
-        if gaussian is not None:
-            magnitude = _smooth(magnitude, shape, gaussian)
-        logits = p * xp.log(xp.maximum(magnitude, FLOOR))
-        if largest is None:
-            largest, total, fused = logits, xp.ones_like(logits), spectra
-            continue
-        higher = xp.maximum(largest, logits)
-        kept, share = xp.exp(largest - higher), xp.exp(logits - higher)
-        largest = higher
-        total *= kept
-        total += share
-        fused *= kept
-        spectra *= share
-        fused += spectra
+    known = len(frames) if isinstance(frames, Sized) else None
+    with step("accumulating", known, "frame", shown=progress) as accumulating:
+        for frame in frames:
+            xp = array_module(frame)
+            if largest is None:
+                first_shape, shape = frame.shape, frame.shape[:2]
+                sigma = min(shape) / 50 if sigma is None else sigma
+                gaussian = [_periodic_gaussian_hat(xp, n, sigma, frame.dtype) for n in shape] if sigma > 0 else None
+            elif frame.shape != first_shape:
+                raise ValueError(f"frames of different shapes: {first_shape} and {frame.shape}")
+            channels = xp.moveaxis(frame.reshape(*shape, -1), -1, 0)
+            spectra = rfft2(xp.ascontiguousarray(channels))  # (C, H, W//2 + 1)
+            magnitude = xp.abs(spectra).mean(axis=0)
+            if gaussian is not None:
+                magnitude = _smooth(magnitude, shape, gaussian)
+            logits = p * xp.log(xp.maximum(magnitude, FLOOR))
+            if largest is None:
+                largest, total, fused = logits, xp.ones_like(logits), spectra
+                accumulating.update()
+                continue
+            higher = xp.maximum(largest, logits)
+            kept, share = xp.exp(largest - higher), xp.exp(logits - higher)
+            largest = higher
+            total *= kept
+            total += share
+            fused *= kept
+            spectra *= share
+            fused += spectra
+            accumulating.update()
     if largest is None:
         raise ValueError("no frames to accumulate")
     fused /= total

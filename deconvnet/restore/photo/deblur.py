@@ -14,6 +14,7 @@ from deconvnet.colour import luminance
 from deconvnet.errors import DeconvnetError
 from deconvnet.networks.io import as_network
 from deconvnet.networks.protocols import PhotoNetwork
+from deconvnet.progress import step
 from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, EXACT_PSF, REFINED_PSF, check_options, deconvolve
 from deconvnet.restore.photo.psf import check_psf_options, estimate_psf, estimate_varying_psfs
 from deconvnet.restore.photo.psf_cleanup import THRESHOLD
@@ -157,8 +158,6 @@ def deblur(
     >>> bool(abs(picture - truth).mean() < abs(blurry - truth).mean())
     True
     """
-    from tqdm import tqdm
-
     check_options(nonblind, noise)
     if psf is not None and varying:
         raise DeconvnetError("a known PSF holds for the whole photo: leave either psf (--psf) or varying away")
@@ -170,8 +169,8 @@ def deblur(
     pixels, alpha = checked_photo(image)
     height, width = pixels.shape[:2]
     channels = pixels.reshape(height, width, -1)
-    with tqdm(total=1 + channels.shape[-1], desc="PSF", disable=not progress) as bar:
-        if psf is None:
+    if psf is None:
+        with step("estimating the PSF", shown=progress):
             grey = to_device(np.ascontiguousarray(luminance(pixels)), device)
             if not varying or psf_size == "auto":
                 found = estimate_psf(
@@ -180,13 +179,11 @@ def deblur(
             if varying:
                 side = len(found) if psf_size == "auto" else int(psf_size)
                 found = estimate_varying_psfs(network, grey, side, choose_grid(grey.shape, side), refine=refine)
-        else:
-            found = to_device(_known_psf(psf, (height, width)), device)
-        bar.update()
-        bar.set_description("deconvolving")
+    else:
+        found = to_device(_known_psf(psf, (height, width)), device)
+    with step("deconvolving", shown=progress):
         restore = deconvolve_varying if varying else deconvolve
         result = to_host(restore(to_device(channels, device), found, nonblind, noise=noise, psf_error=psf_error))
-        bar.update(channels.shape[-1])
     picture = np.clip(result, 0, 1)
     if alpha is not None:
         picture = np.concatenate([picture, alpha[..., None]], axis=-1)
