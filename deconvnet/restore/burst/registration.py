@@ -79,12 +79,6 @@ def sharpness(frame: Array) -> float:
     return sum(float((array_module(frame).diff(smooth, axis=axis) ** 2).mean()) for axis in (0, 1))
 
 
-def _band(luma: np.ndarray) -> np.ndarray:
-    """Luminance without its finest detail, which blur and noise change, and without its slow shading."""
-    fine, coarse = (ndimage(luma).gaussian_filter(luma, sigma) for sigma in _BAND)
-    return fine - coarse
-
-
 def _warp(picture: Array, motion: np.ndarray) -> Array:
     """The picture (H, W) or (H, W, C) laid on the reference by its motion: one cubic-spline resampling."""
     xp, filters = array_module(picture), ndimage(picture)
@@ -135,7 +129,10 @@ class _Look:
         scale = min(1.0, np.sqrt(LOOK_PIXELS / luma.size))
         shape = tuple(max(1, round(side * scale)) for side in luma.shape)
         self.luma = luma if scale == 1 else resample(luma, shape)
-        self.band = np.ascontiguousarray(_band(self.luma)[::SPARSER, ::SPARSER])
+        # Without its finest detail, which blur and noise change, and for the band without its slow shading too.
+        fine, coarse = (ndimage(luma).gaussian_filter(self.luma, sigma) for sigma in _BAND)
+        self.smooth = np.ascontiguousarray(fine[::SPARSER, ::SPARSER])
+        self.band = self.smooth - coarse[::SPARSER, ::SPARSER]
         sy, sx = (small / side for small, side in zip(self.luma.shape, luma.shape))
         # Pixel centres are half a pixel from the corner in both copies.
         to_small = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
@@ -183,19 +180,19 @@ def _likeness(reference: _Look, frame: _Look, motion: np.ndarray) -> float:
 
 
 def _find_translation(reference: _Look, frame: _Look) -> np.ndarray:
-    """Motion by cross-correlation of the windowed luminances, to a tenth of a pixel.
+    """Motion between the bands by cross-correlation of the windowed, smoothed luminances, to a tenth of a pixel.
 
     Plain, not phase correlation: that trusts all frequencies alike, and a blurred frame has lost the high ones.
     """
     from skimage.registration import phase_cross_correlation
 
-    smooth = [ndimage(look.luma).gaussian_filter(look.luma, _BAND[0]) for look in (reference, frame)]
-    height, width = smooth[0].shape
+    smooth, least = (reference.smooth, frame.smooth), MIN_COMMON // SPARSER
+    height, width = reference.smooth.shape
     found = np.zeros(2)
     # The window draws the estimate towards zero; a second look at the parts that fit to the pixel mends that.
     for _ in range(2):
         down, right = (round(float(s)) for s in found)
-        if abs(down) > height - MIN_COMMON or abs(right) > width - MIN_COMMON:
+        if abs(down) > height - least or abs(right) > width - least:
             break
         a = smooth[0][max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
         b = smooth[1][max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)]
@@ -290,16 +287,10 @@ def _plausible(shape: tuple[int, int], motion: np.ndarray) -> bool:
     return bool((turn > area / 4).all() and (turn < area * 4).all())
 
 
-def _on_band(motion: np.ndarray) -> np.ndarray:
-    """A motion between the smaller copies as one between their bands."""
-    return _TO_BAND @ motion @ np.linalg.inv(_TO_BAND)
-
-
 def _find(reference: _Look, frame: _Look, method: str) -> tuple[np.ndarray, float]:
     """`find_motion` between two `_Look`."""
     still = np.eye(3)
-    shifted = _on_band(_find_translation(reference, frame))
-    first = max((still, shifted), key=lambda m: _likeness(reference, frame, m))
+    first = max((still, _find_translation(reference, frame)), key=lambda m: _likeness(reference, frame, m))
     found = [(still, _likeness(reference, frame, still)), _refine(reference, frame, first, "translation")]
     if method != "translation":
         start = found[1][0] if found[1][1] > 0 else first
@@ -307,7 +298,7 @@ def _find(reference: _Look, frame: _Look, method: str) -> tuple[np.ndarray, floa
         if homography[1] < DOUBTFUL:
             matched = _find_by_features(reference, frame)
             if matched is not None:
-                start = _on_band(matched)
+                start = _TO_BAND @ matched @ np.linalg.inv(_TO_BAND)
                 homography = max(homography, _refine(reference, frame, start, "homography"), key=lambda f: f[1])
         found = [*found, homography] if method == "auto" else [found[0], homography]
     motion, correlation = found[0]
