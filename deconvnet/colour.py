@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
+from deconvnet import parallel
 from deconvnet.backend import Array
 
 __all__ = ["LUMA_WEIGHTS", "luminance", "transfer_colour"]
 
 #: Of red, green and blue: ITU-R Rec. BT.601.
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
-_ROWS = 256  # rows that are converted at once: bounds the memory
+_ROWS = 64  # rows that a thread converts at once: bounds the memory
 
 
 def luminance(picture: Array) -> Array:
@@ -59,27 +58,23 @@ def transfer_colour(restored: np.ndarray, colours: np.ndarray) -> np.ndarray:
     channels of the accumulated frames: Wieschollek et al. 2016, "End-to-End Learning for Image Burst Deblurring",
     Sec. 3.3, doi:10.1007/978-3-319-54190-7_3.
     """
+    import warnings
+
     from skimage.color import lab2rgb, rgb2lab
 
     picture = np.empty(colours.shape, dtype=np.float32)
-    for first in range(0, len(picture), _ROWS):
-        rows = slice(first, first + _ROWS)
-        wanted = np.clip(restored[rows], 0, 1).astype(np.float32)
-        base = np.clip(colours[rows], 0, 1).astype(np.float32)
-        lab = rgb2lab(base)
-        guess = base
+
+    def transfer(first: int, last: int) -> None:
+        wanted = np.clip(restored[first:last], 0, 1).astype(np.float32)
+        guess = np.clip(colours[first:last], 0, 1).astype(np.float32)
+        lab = rgb2lab(guess)
         for _ in range(2):
             guess = np.clip(guess + (wanted - luminance(guess))[..., None], 0, 1)
             lab[..., 0] = rgb2lab(guess)[..., 0]
-            guess = np.clip(_quiet_lab2rgb(lab2rgb, lab), 0, 1)
-        picture[rows] = guess
-    return picture
-
-
-def _quiet_lab2rgb(lab2rgb: Callable, lab: np.ndarray) -> np.ndarray:
-    """`lab2rgb` without its warning about impossible colours, which are clipped here anyway."""
-    import warnings
+            guess = np.clip(lab2rgb(lab), 0, 1)
+        picture[first:last] = guess
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return lab2rgb(lab)
+        warnings.simplefilter("ignore", UserWarning)  # about impossible colours, which are clipped here anyway
+        parallel.run(transfer, len(picture), _ROWS)
+    return picture

@@ -423,10 +423,13 @@ def register(
             "If they are registered already, use --no-register (register='none')"
         )
     crop = _covered(shape, [m for m in motions if m is not None])
-    registered = []
-    for index, known in enumerate(motions):
+
+    def lay(index: int) -> Array:
         frame, kept[index] = kept[index], None  # nobody else may need it any more: a burst fills the memory
-        if known is not None:
-            laid = frame if np.array_equal(known, np.eye(3)) else _warp(frame, known)
-            registered.append(array_module(frame).ascontiguousarray(laid[crop]))
+        motion = motions[index]
+        laid = frame if motion is None or np.array_equal(motion, np.eye(3)) else _warp(frame, motion)
+        return array_module(frame).ascontiguousarray(laid[crop])
+
+    kept = [frame if motion is not None else None for frame, motion in zip(kept, motions)]
+    registered = parallel.ordered_map(lay, [index for index, motion in enumerate(motions) if motion is not None])
     return Registration(registered, reference, motions, crop)
