@@ -113,16 +113,20 @@ def deconvolve_with(
     """
     check_options(method, noise)
     xp = array_module(image)
-    channels = [image] if image.ndim == 2 else [image[..., c] for c in range(image.shape[-1])]
+    if image.ndim == 2:
+        return deconvolve_with(image[..., None], blur, method, noise=noise, psf_error=psf_error)[..., 0]
+    found = xp.empty_like(image)
 
-    def restored(channel: Array) -> Array:
-        return _restored(xp.ascontiguousarray(channel), blur, method, noise, psf_error)
+    def restore(begin: int, end: int) -> None:
+        for c in range(begin, end):
+            found[..., c] = _restored(xp.ascontiguousarray(image[..., c]), blur, method, noise, psf_error)
 
+    channels = image.shape[-1]
     if xp is np and blur.shape[0] * blur.shape[1] <= SIDE_BY_SIDE:
-        found = parallel.ordered_map(restored, channels)
+        parallel.run(restore, channels)
     else:
-        found = list(map(restored, channels))
-    return found[0] if image.ndim == 2 else xp.stack(found, axis=-1)
+        restore(0, channels)
+    return found
 
 
 def _restored(image: Array, blur: Blur, method: str, noise: float | None, psf_error: float) -> Array:
@@ -147,7 +151,7 @@ def _restored(image: Array, blur: Blur, method: str, noise: float | None, psf_er
             if pixels.changes:
                 pixels.update(x)
             x = solve(x, sparse_divergence(x, beta), beta, STEPS)
-    return xp.ascontiguousarray(pixels.inside(x))
+    return pixels.inside(x)
 
 
 def _checked_psf(psf: Array, shape: tuple[int, int]) -> Array:

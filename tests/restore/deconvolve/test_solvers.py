@@ -9,7 +9,6 @@ from deconvnet.blur.convolve import convolve
 from deconvnet.blur.psf import sample_gp_psfs
 from deconvnet.errors import DeconvnetError
 from deconvnet.metrics import psnr
-from deconvnet.restore.deconvolve.priors import shrink_hyper_laplacian
 from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve, estimate_noise
 
 
@@ -25,18 +24,6 @@ def blurred(psf):
     blurry = convolve(sharp, psf, "valid")
     noise = np.random.default_rng(0).standard_normal(blurry.shape, dtype=np.float32)
     return sharp[7:-7, 7:-7], blurry + np.float32(0.01) * noise
-
-
-@pytest.mark.parametrize("beta", [4.0, 200.0])
-def test_shrinkage_finds_the_minimum_that_a_fine_grid_finds(beta):
-    v = np.linspace(-1.5, 1.5, 41)
-    grid = np.linspace(-2, 2, 40001)
-    cost = np.abs(grid) ** 0.8 + beta / 2 * (grid - v[:, None]) ** 2
-    w = shrink_hyper_laplacian(v, beta)
-    reached = np.abs(w) ** 0.8 + beta / 2 * (w - v) ** 2
-    np.testing.assert_allclose(reached, cost.min(axis=1), atol=1e-4)
-    assert (w == 0).any()
-    assert (w != 0).any()
 
 
 @pytest.mark.parametrize("level", [0.01, 0.04])
