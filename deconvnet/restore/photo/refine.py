@@ -68,7 +68,7 @@ def _centred(psf: Array) -> Array:
     return moved / moved.sum()
 
 
-def _pyramid(shape: tuple[int, int], size: int, levels: int) -> list[tuple[tuple[int, ...], int]]:
+def _pyramid(shape: tuple[int, int], size: int, levels: int) -> list[tuple[tuple[int, int], int]]:
     """Image shapes and PSF sizes, from coarse to fine, each finer by √2 than the one before; all sizes are odd."""
     grids = []
     for level in range(levels):
@@ -123,7 +123,7 @@ class _Level:
         return psf, l0_weight
 
 
-def _levels(image: Array, grids: list[tuple[tuple[int, ...], int]]) -> list[_Level]:
+def _levels(image: Array, grids: list[tuple[tuple[int, int], int]]) -> list[_Level]:
     """The levels of an image's pyramid."""
     variance = estimate_noise(image) ** 2
     found = []
