@@ -36,6 +36,8 @@ DATA_WEIGHT = 0.2
 CONTINUATION = (4.0, 16.0, 64.0, 256.0)
 #: Steps of conjugate gradients before the first of them, and with each. What lies beyond the border is found slowly.
 FIRST_STEPS, STEPS = 20, 4
+#: The same where results are only compared with each other.
+QUICK_FIRST_STEPS, QUICK_STEPS = 6, 2
 #: Steps of conjugate gradients with the Gaussian prior.
 WIENER_STEPS = 10
 #: Weight of the squared gradients in the Gaussian prior.
@@ -76,6 +78,7 @@ def deconvolve_with(
     *,
     noise: float | None = None,
     psf_error: float = EXACT_PSF,
+    quick: bool = False,
 ) -> Array:
     """The sharp picture under any linear blur that a convolution resembles.
 
@@ -84,7 +87,7 @@ def deconvolve_with(
     image : float array (H, W) or (H, W, C)
         Blurry, in [0, 1]; channels are restored each by itself.
     blur : Blur
-    method, noise, psf_error
+    method, noise, psf_error, quick
         As for `deconvolve`.
 
     Returns
@@ -114,12 +117,12 @@ def deconvolve_with(
     check_options(method, noise)
     xp = array_module(image)
     if image.ndim == 2:
-        return deconvolve_with(image[..., None], blur, method, noise=noise, psf_error=psf_error)[..., 0]
+        return deconvolve_with(image[..., None], blur, method, noise=noise, psf_error=psf_error, quick=quick)[..., 0]
     found = xp.empty_like(image)
 
     def restore(begin: int, end: int) -> None:
         for c in range(begin, end):
-            found[..., c] = _restored(xp.ascontiguousarray(image[..., c]), blur, method, noise, psf_error)
+            found[..., c] = _restored(xp.ascontiguousarray(image[..., c]), blur, method, noise, psf_error, quick)
 
     channels = image.shape[-1]
     if xp is np and blur.shape[0] * blur.shape[1] <= SIDE_BY_SIDE:
@@ -129,7 +132,7 @@ def deconvolve_with(
     return found
 
 
-def _restored(image: Array, blur: Blur, method: str, noise: float | None, psf_error: float) -> Array:
+def _restored(image: Array, blur: Blur, method: str, noise: float | None, psf_error: float, quick: bool) -> Array:
     """One channel (H, W) of `deconvolve_with`."""
     xp = array_module(image)
     noise = float(np.hypot(estimate_noise(image), psf_error)) if noise is None else noise
@@ -146,11 +149,12 @@ def _restored(image: Array, blur: Blur, method: str, noise: float | None, psf_er
             pixels.update(x)
             x = solve(x, nothing, WIENER_WEIGHT, WIENER_STEPS)
     else:
-        x = solve(extended, nothing, CONTINUATION[0], FIRST_STEPS)
+        first, steps = (QUICK_FIRST_STEPS, QUICK_STEPS) if quick else (FIRST_STEPS, STEPS)
+        x = solve(extended, nothing, CONTINUATION[0], first)
         for beta in CONTINUATION:
             if pixels.changes:
                 pixels.update(x)
-            x = solve(x, sparse_divergence(x, beta), beta, STEPS)
+            x = solve(x, sparse_divergence(x, beta), beta, steps)
     return pixels.inside(x)
 
 
@@ -192,6 +196,7 @@ def deconvolve(
     *,
     noise: float | None = None,
     psf_error: float = EXACT_PSF,
+    quick: bool = False,
 ) -> Array:
     """The sharp picture from a blurry one and its PSF.
 
@@ -210,6 +215,8 @@ def deconvolve(
     psf_error : float
         What errors of the PSF leave unexplained: `EXACT_PSF` or `ESTIMATED_PSF`, for instance. Not used if the noise
         is given.
+    quick : bool
+        Fewer steps with the sparse prior: enough to compare PSFs with each other.
 
     Returns
     -------
@@ -230,4 +237,4 @@ def deconvolve(
         raise DeconvnetError(f"the image has the shape {image.shape}: (H, W) or (H, W, C) from 3 px on is wanted")
     square = _checked_psf(psf.astype(image.dtype, copy=False), image.shape)
     blur = Convolution(square, image.shape[:2])
-    return deconvolve_with(image, blur, method, noise=noise, psf_error=psf_error)
+    return deconvolve_with(image, blur, method, noise=noise, psf_error=psf_error, quick=quick)

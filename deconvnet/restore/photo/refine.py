@@ -191,7 +191,7 @@ def fit_cost(image: Array, psf: Array, *, border: int | None = None) -> float:
     psf = psf.astype(image.dtype) / psf.sum(dtype=image.dtype)
     part = middle(image, SCORING_CROP)
     border = len(psf) // 2 if border is None else border
-    cost = sparsity_cost(deconvolve(part, psf, psf_error=ESTIMATED_PSF), border)
+    cost = sparsity_cost(deconvolve(part, psf, psf_error=ESTIMATED_PSF, quick=True), border)
     part = _relative(part)
     grid = extended_shape(part.shape, len(psf))
     extended = extend_periodically(part, grid)
