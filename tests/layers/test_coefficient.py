@@ -27,6 +27,25 @@ def test_gradient_of_the_pools():
     gradcheck((forward, frame_pools_backward), np.random.default_rng(15).standard_normal((2, 3, 4)))
 
 
+def test_frames_that_share_the_maximum_share_its_gradient():
+    x = np.array([[[2.0], [2.0], [1.0]]])  # (1, 3, 1): two frames attain it
+    dfeatures = np.zeros((1, 3, 1, 3))
+    dfeatures[..., 2] = 1
+    assert np.array_equal(frame_pools_backward(dfeatures, x)[0, :, 0], [1.5, 1.5, 0])
+
+
+@pytest.mark.parametrize("frames", [4, None])
+def test_gradients_of_several_calls_add_up(frames):
+    rng = np.random.default_rng(20)
+    net, x, dout = _random_net(frames), rng.standard_normal((2, 4, 5)), rng.standard_normal((2, 4, 5))
+    _, cache = net.forward(x, train=True)
+    net.backward(dout, cache)
+    once = {name: p.grad.copy() for name, p in net.parameters().items()}
+    net.backward(dout, cache)
+    for name, p in net.parameters().items():
+        assert np.abs(once[name]).max() > 0 and np.allclose(p.grad, 2 * once[name], rtol=1e-12), name
+
+
 @pytest.mark.parametrize("frames", [4, None])
 def test_starts_as_the_identity(frames):
     x = np.random.default_rng(16).standard_normal((2, 4, 5)).astype(np.float32)

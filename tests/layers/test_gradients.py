@@ -53,6 +53,19 @@ def test_backward_is_the_gradient_of_forward(name, rng, device):
     gradcheck(layer, *inputs, rng=rng)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_gradients_of_several_calls_add_up(name, rng):
+    build, shapes = CASES[name]
+    layer = build(rng)
+    out, cache = layer.forward(*(rng.standard_normal(shape) for shape in shapes), train=True)
+    dout = rng.standard_normal(out.shape)
+    layer.backward(dout, cache)
+    once = {key: p.grad.copy() for key, p in layer.parameters().items()}
+    layer.backward(dout, cache)
+    for key, p in layer.parameters().items():
+        assert np.abs(once[key]).max() > 0 and np.allclose(p.grad, 2 * once[key], rtol=1e-12), key
+
+
 LOSSES = {
     "squared": (squared_error, (4, 5, 5)),
     "clipped": (lambda p, t: clipped_squared_error(p, t, 0.4), (4, 5, 5)),
