@@ -18,6 +18,7 @@ from deconvnet.kernels.kernel import Kernel
 from deconvnet.kernels.simd.line_fft import first_step, is_smooth, second_step
 from deconvnet.kernels.simd.refinement import (
     advance,
+    blurred_swapped,
     direct,
     inverse_divisor,
     normal_equations,
@@ -196,8 +197,8 @@ def _prepare(plan, system, begin, end):
 
 
 @compiled
-def _blur_columns(plan, system, residual, direction, share, out, begin, end):
-    """The next direction; ``out``: it is blurred and its columns are transformed back."""
+def _blur_columns(plan, system, start, residual, direction, share, out, begin, end):
+    """The next direction, but at the start as it is; ``out``: it is blurred and its columns are transformed back."""
     back, across = plan.back, plan.tall.across
     _, y, line, buffer = column_memory(plan, out)
     otf, inverse = system.otf, system.inverse
@@ -207,7 +208,10 @@ def _blur_columns(plan, system, residual, direction, share, out, begin, end):
             for j in range(across):
                 n = first + k * across + j
                 at = n * COMPLEX
-                direct(residual, at, inverse, n * LANES, direction, at, otf, at, share, 0, line, j * COMPLEX)
+                if start:
+                    blurred_swapped(otf, at, direction, at, line, j * COMPLEX)
+                else:
+                    direct(residual, at, inverse, n * LANES, direction, at, otf, at, share, 0, line, j * COMPLEX)
             first_step(line, 0, COMPLEX, k, y, back, buffer)
         for k in range(back.down):
             second_step(y, k, out, (first + k * back.across) * COMPLEX, back, buffer)
@@ -318,11 +322,11 @@ def _numba(x, target, y, mask, psf, data_weight, beta, steps):
     tables = _tables(shape, dtype.name)
     least = LEAST_DIVISOR * (data_weight * float(psf.sum()) ** 2 + 8 * beta)
     weights = np.array([data_weight, beta, least], dtype)
-    system = _System(forward(_on_grid(psf, shape), plan), np.ones(plan.size // 2, dtype), *tables, weights)
+    system = _System(forward(_on_grid(psf, shape), plan), np.empty(plan.size // 2, dtype), *tables, weights)
     over_strips(_prepare, plan, system)
     x_hat = forward(np.ascontiguousarray(x), plan, scale=1 / x.size)
     residual = forward(np.ascontiguousarray(target), plan, scale=1 / x.size)
-    direction, image = np.zeros_like(x_hat), np.zeros_like(x_hat)
+    direction, image = np.zeros(plan.size, dtype), np.zeros(plan.size, dtype)
     sums, scale = np.empty(plan.strips * LANES, dtype), real(1 / x.size)
     mask, y = np.ascontiguousarray(mask), np.ascontiguousarray(y)
 
@@ -330,15 +334,14 @@ def _numba(x, target, y, mask, psf, data_weight, beta, steps):
         over_strips(body, plan, system, *arguments, sums)
         return float(sums.sum(dtype=np.float64))
 
-    unit = _System(system.otf, np.zeros_like(system.inverse), *system[2:])
-    over_strips(_blur_columns, plan, unit, residual, x_hat, np.ones(1, dtype), image)
+    over_strips(_blur_columns, plan, system, True, residual, x_hat, np.zeros(1, dtype), image)
     over_blocks(_mask_rows, plan, mask, y, scale, image)
     size = first = inner(_normal_columns, True, x_hat, residual, image)
     share = 0.0
     for _ in range(steps):
         if not size > SOLVED * first:
             break
-        over_strips(_blur_columns, plan, system, residual, direction, np.full(1, share, dtype), image)
+        over_strips(_blur_columns, plan, system, False, residual, direction, np.full(1, share, dtype), image)
         over_blocks(_mask_rows, plan, mask, y[:0], scale, image)
         length = size / inner(_normal_columns, False, x_hat, direction, image)
         size, before = inner(_advance_strips, x_hat, residual, direction, image, np.full(1, length, dtype)), size

@@ -14,6 +14,7 @@ from deconvnet.kernels.simd.vector import LANES, Complex, Indices, Vector, loop,
 __all__ = [
     "TAP_ROWS",
     "advance",
+    "blurred_swapped",
     "direct",
     "inverse_divisor",
     "latent_swapped",
@@ -89,6 +90,17 @@ def inverse_divisor(otf, rows, columns, weights, dst):
     small = divisor.builder.fcmp_ordered("<", divisor.value, least.value)
     divisor = Vector(divisor.builder, divisor.builder.select(small, least.value, divisor.value))
     dst.store(divisor.constant(1.0) / divisor)
+
+
+@vectorised
+def blurred_swapped(otf, image, dst):
+    """A blurred image, parts exchanged.
+
+    Model::
+
+        put(dst, 1j * (pair(otf) * pair(image)).conj())
+    """
+    dst.store_pair((otf.pair() * image.pair()).swapped())
 
 
 @vectorised
