@@ -49,7 +49,7 @@ def _feature_strips(
     down, across, step, side = tiles[:4]
     order, into = sorting
     count, rows = strips
-    apart = rows * COMPLEX
+    strip_size = rows * COMPLEX
     tile, memory = tile_memory(images.shape[1], side, images), row_memory(wide, images)
     band = np.empty((maps, step, width), images.dtype)
     flat = band.reshape(-1)
@@ -65,15 +65,15 @@ def _feature_strips(
                 m, i = divmod(min(first + lane, maps * inside - 1), inside)  # the last one fills the lanes
                 starts[lane] = (m * step + i) * width
                 halves[lane] = 0.5 * window[0][top + i]
-                targets[lane] = (b * maps + m) * count * apart + strip_row(top + i, tall) * COMPLEX
+                targets[lane] = (b * maps + m) * count * strip_size + strip_row(top + i, tall) * COMPLEX
             transform_rows(
-                flat, starts, width, window[1], halves, wide, order, into, memory, count, apart, out, targets
+                flat, starts, width, window[1], halves, wide, order, into, memory, count, strip_size, out, targets
             )
         if n % down == down - 1:
             for strip in range(b * maps * count, (b + 1) * maps * count):
                 for i in range(height, rows):
                     r = strip_row(i, tall) if i < tall.size else i
-                    start = strip * apart + r * COMPLEX
+                    start = strip * strip_size + r * COMPLEX
                     out[start : start + COMPLEX] = 0
 
 

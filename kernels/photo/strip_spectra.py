@@ -51,7 +51,7 @@ def _strip_spectra(images, down, across, tall, wide, order, into, rows, strips, 
     _, height, width = images.shape
     source = images.reshape(-1)
     blocks = rows // ROWS
-    apart = rows * COMPLEX
+    strip_size = rows * COMPLEX
     memory = row_memory(wide, images)
     starts, weights, targets = np.empty(ROWS, np.int64), np.empty(ROWS, images.dtype), np.empty(ROWS, np.int64)
     for n in range(begin, end):
@@ -62,7 +62,9 @@ def _strip_spectra(images, down, across, tall, wide, order, into, rows, strips, 
             starts[lane] = (m * height + (i if inside else 0)) * width
             weights[lane] = 0.5 * down[i] if inside else 0.0
             targets[lane] = (m * strips * rows + first + lane) * COMPLEX
-        transform_rows(source, starts, width, across, weights, wide, order, into, memory, strips, apart, out, targets)
+        transform_rows(
+            source, starts, width, across, weights, wide, order, into, memory, strips, strip_size, out, targets
+        )
 
 
 def _numba(images, down, across, grid):

@@ -42,36 +42,37 @@ LONG, SHORT = (11, 9) if llvmlite.binding.get_host_cpu_features().get("avx512f")
 
 
 def _product(outputs, name):
-    def emit(table, count: int, src, stride: int, near: int, dst, pitch: int, apart: int):
+    def emit(table, count: int, src, stride: int, src_second: int, dst, pitch: int, dst_second: int):
         builder, zeros = src.builder, ir.Constant(src.vector, [0.0] * LANES)
         # LLVM keeps these in registers.
         sums = [[cgutils.alloca_once(builder, src.vector) for _ in range(2)] for _ in range(outputs)]
         for place in (place for both in sums for place in both):
             builder.store(zeros, place)
         with loop(count) as j:
-            both = src.load(j * stride), src.load(j * stride + near)
+            both = src.load(j * stride), src.load(j * stride + src_second)
             for r in range(outputs):
                 factor = table.splat(j * outputs + r)
                 for place, value in zip(sums[r], both):
                     builder.store((Vector(builder, builder.load(place)) + factor * value).value, place)
         for r in range(outputs):
             dst.store(Vector(builder, builder.load(sums[r][0])), pitch * r)
-            dst.store(Vector(builder, builder.load(sums[r][1])), pitch * r + apart)
+            dst.store(Vector(builder, builder.load(sums[r][1])), pitch * r + dst_second)
 
     emit.__name__ = name
-    emit.__doc__ = f"""Product of a table (count, {outputs}) with pairs whose vectors are ``near`` apart.
+    emit.__doc__ = f"""Product of a table (count, {outputs}) with pairs. The second vector of a pair lies
+    ``src_second`` behind the first one, that of a result ``dst_second``.
 
     Model::
 
         for r in range({outputs}):
-            for here, there in ((0, 0), (near, apart)):
+            for here, there in ((0, 0), (src_second, dst_second)):
                 total = sum(table[{outputs} * j + r] * vector(src, j * stride + here) for j in range(count))
                 put(dst, total, r * pitch + there)
     """
     return vectorised(emit)
 
 
-#: ``product_long(table, t, count, src, s, stride, near, dst, d, pitch, apart)``; the other one for few outputs.
+#: ``product_long(table, t, count, src, s, stride, src_second, dst, d, pitch, dst_second)``; the other for few outputs.
 product_long, product_short = _product(LONG, "product_long"), _product(SHORT, "product_short")
 
 

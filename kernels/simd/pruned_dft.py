@@ -93,17 +93,17 @@ def inverse_tables(period: int, centre: int, dtype: str) -> tuple[np.ndarray, ..
 
 
 @compiled
-def products(table, count, outputs, src, s, stride, near, dst, d, pitch, apart):
-    """``dst[d + r·pitch + {0, apart}] = Σ_j table[j, r] · src[s + j·stride + {0, near}]`` for all r < outputs.
+def products(table, count, outputs, src, s, stride, src_second, dst, d, pitch, dst_second):
+    """Product of a table (count, outputs) with pairs, see `product_long`; as many as `padded` says are written.
 
-    As many as `padded` says are written.
+    ``dst[d + r·pitch + {0, dst_second}] = Σ_j table[j, r] · src[s + j·stride + {0, src_second}]`` for all r < outputs.
     """
     if outputs > FEW:
         for r in range(0, outputs, LONG):
-            product_long(table, r * count, count, src, s, stride, near, dst, d + r * pitch, pitch, apart)
+            product_long(table, r * count, count, src, s, stride, src_second, dst, d + r * pitch, pitch, dst_second)
     else:
         for r in range(0, outputs, SHORT):
-            product_short(table, r * count, count, src, s, stride, near, dst, d + r * pitch, pitch, apart)
+            product_short(table, r * count, count, src, s, stride, src_second, dst, d + r * pitch, pitch, dst_second)
 
 
 @compiled

@@ -172,14 +172,14 @@ def advance(x, residual, direction, image, inverse, counts, length, sums):
 
 
 @vectorised
-def sum_of_taps(values, places: Indices, count: int, src, pitch: int, dst, apart: int):
+def sum_of_taps(values, places: Indices, count: int, src, pitch: int, dst, spacing: int):
     """Sixteen neighbours in eight rows of a correlation with few numbers.
 
     Model::
 
         for r in range(8):
             total = sum(values[t] * vector(src, r * pitch + places[t]) for t in range(count))
-            put(dst, total, r * apart)
+            put(dst, total, r * spacing)
     """
     builder = src.builder
     sums = [cgutils.alloca_once(builder, src.vector) for _ in range(TAP_ROWS)]  # LLVM keeps these in registers
@@ -190,4 +190,4 @@ def sum_of_taps(values, places: Indices, count: int, src, pitch: int, dst, apart
         for r, place in enumerate(sums):
             builder.store((Vector(builder, builder.load(place)) + factor * here.load(pitch * r)).value, place)
     for r, place in enumerate(sums):
-        dst.store(Vector(builder, builder.load(place)), apart * r)
+        dst.store(Vector(builder, builder.load(place)), spacing * r)

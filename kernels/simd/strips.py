@@ -106,7 +106,7 @@ def row_memory(wide, like):
 
 
 @compiled(inline="always")
-def transform_rows(src, starts, width, across, weights, wide, order, into, memory, strips, apart, dst, targets):
+def transform_rows(src, starts, width, across, weights, wide, order, into, memory, strips, strip_size, dst, targets):
     """Transform 32 rows and lay their coefficients into strips.
 
     Parameters
@@ -124,7 +124,7 @@ def transform_rows(src, starts, width, across, weights, wide, order, into, memor
         Plan of the rows' transform and its `places`.
     memory : tuple
         From `row_memory`.
-    strips, apart : int
+    strips, strip_size : int
         Strips, and their distance in ``dst``.
     dst : real array
     targets : int array (32,)
@@ -146,6 +146,6 @@ def transform_rows(src, starts, width, across, weights, wide, order, into, memor
             v = min(g * LANES + c, wide.size // 2)
             separate(work, 0, order[v], order[(wide.size - v) % wide.size], quad, c * LANES)
         for q in range(2):
-            place = g * apart + q * LANES
+            place = g * strip_size + q * LANES
             transpose_block(quad, here, q * LANES * LANES, LANES, dst, real, place, 0)
             transpose_block(quad, here, (q + 2) * LANES * LANES, LANES, dst, imaginary, place, 0)
