@@ -224,22 +224,23 @@ def refine_burst_psfs(frames: Array, psfs: Array) -> Array:
 
     Parameters
     ----------
-    frames : float array (N, H, W)
+    frames : real array (N, H, W)
         Luminance in [0, 1]; about 200 px on each side, at least twice the PSFs. The blur of each frame is taken as one
         for all of it.
-    psfs : float array (N, k, k)
+    psfs : real array (N, k, k)
         The estimates, non-negative, of sum 1; k is odd. The refined ones can grow within these k×k px.
 
     Returns
     -------
-    array (N, k, k)
+    real array (N, k, k)
         Non-negative, of sum 1, dtype of the frames. The given ones if the frames show nothing.
 
     Notes
     -----
     Latent image and PSFs in turn. The latent image first has few edges (`EDGE_STEPS` times); then, X being its
     spectrum under a Gaussian prior whose gradients have the power S at each radius, its expectation and variance are
-    known in closed form, the former by the multi-frame quotient (Schuler et al. 2015, Eq. (5), over frames):
+    known in closed form, the former by the multi-frame quotient (Schuler et al. 2015, Eq. (5),
+    doi:10.1109/TPAMI.2015.2481418, over frames):
 
         E X = Σ_i conj(K_i) Y_i / D,    var X = σ² / D,    D = Σ_i |K_i|² + σ² |F∇|² / S
 
@@ -247,18 +248,14 @@ def refine_burst_psfs(frames: Array, psfs: Array) -> Array:
 
         min ‖psf * ∇E x − ∇y_i‖² + ⟨psf, A psf⟩ + β ‖psf − given‖²,  psf ≥ 0,
 
-    where A has the spectrum ``|F∇|² var X`` (expectation maximisation, Dempster, Laird & Rubin 1977). The variance
+    where A has the spectrum ``|F∇|² var X`` (expectation maximisation,
+    Dempster, Laird & Rubin 1977, doi:10.1111/j.2517-6161.1977.tb01600.x). The variance
     keeps the PSFs from explaining noise; S, taken from the first such image, and the given PSFs keep the latent image
     from becoming ever sharper, which the frames alone do not forbid. Nor do they tell where it is: after each step but
     the last, all PSFs are moved so that their common centre of mass stays. Wide PSFs are refined from two starts, of
     which one has been through all steps on smaller frames; the likelier result is taken.
 
-    The constants of this module were chosen on bursts of 192 px from photographs that the network had not seen: five,
-    blurred by 3 to 33 px with noise of 0.01, and eight with a camera's noise, compression, clipping and registration
-    left-overs. Of 14 frames with PSFs of 17 px the network's pictures have 28.8 dB, with refined PSFs 33.6, with the
-    true ones 34.8; of 33 px 23.2, 28.1 and 28.6; the camera's bursts of 9 px 31.9, 32.7 and 33.3; bursts of 3 px lose:
-    44.5, 43.8 and 45.8. A second round of all steps gains some 0.5 dB from 25 px on and loses as much at 7 px.
-    Cost: 0.1 to 0.2 s for 14 frames of 192×192 on one core.
+    What was tried, and what refining is worth: ``train/LOG.md``.
     """
     extent = value_range(frames.mean(axis=0))
     if not extent > 0:

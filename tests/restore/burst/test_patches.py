@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from deconvnet import parallel
 from deconvnet.networks.burst_filter import FilterBurst
 from deconvnet.networks.burst_quotient import QuotientBurst
-from deconvnet.restore.burst.patches import patch_places, restore_frames, window_sum
+from deconvnet.restore.burst.patches import _margins, patch_places, restore_frames, window_sum
 
 
 class Passing:
@@ -90,6 +91,25 @@ def test_the_result_does_not_depend_on_how_patches_are_chunked(rng, monkeypatch)
     monkeypatch.setattr("deconvnet.restore.burst.patches.CHUNK_FRAMES", 6)
     parts, _ = restore_frames(network, frames, stride=11)
     assert np.allclose(whole, parts, atol=1e-5)
+
+
+def test_any_number_of_threads_gives_the_same_bits(rng):
+    network = QuotientBurst(widths=(8,), refinement_width=8, rng=rng)
+    frames = rng.random((3, 110, 230), dtype=np.float32)  # two windows, several bands of patches
+    for refine in (False, True):
+        found = []
+        for count in (1, 3):
+            with parallel.threads(count):
+                found.append(restore_frames(network, frames, stride=11, refine=refine))
+        (one, psfs), (three, other_psfs) = found
+        assert np.array_equal(one, three) and np.array_equal(psfs, other_psfs)
+
+
+def test_psfs_lose_only_the_margin_that_all_of_them_leave_empty():
+    psfs = np.zeros((1, 3, 2, 7, 7), np.float32)
+    psfs[0, 0, 1, 3, 3] = psfs[0, 1, 0, 1, 4] = psfs[0, 2, 1, 5, 6] = 1
+    assert _margins(psfs).tolist() == [[3, 1, 0]]
+    assert _margins(np.zeros((1, 1, 2, 7, 7))).tolist() == [[3]]
 
 
 def test_a_network_for_a_fixed_number_of_frames_takes_fewer_and_more(rng):
