@@ -53,13 +53,15 @@ def _shrink(here, there, table, numbers, out):
     """``out = S(there − here)`` for two rows."""
     scale, inverse, threshold, resolution = numbers
     last = table.size - 2
-    for j in range(here.size):
+    for j in range(here.size):  # most differences are small: it is worth while to look first
         v = there[j] - here[j]
         place = (abs(v) * inverse - threshold) * resolution
-        first = min(max(int(place), 0), last)
-        w = (table[first] + (place - first) * (table[first + 1] - table[first])) * scale
-        w = w if v > 0 else -w
-        out[j] = 0 if place < 0 else w
+        if place < 0:
+            out[j] = 0
+        else:
+            first = min(int(place), last)
+            w = (table[first] + (place - first) * (table[first + 1] - table[first])) * scale
+            out[j] = w if v > 0 else -w
 
 
 @compiled

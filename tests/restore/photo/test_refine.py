@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from deconvnet import parallel
 from deconvnet.backend import to_device, to_host
 from deconvnet.blur.convolve import convolve
 from deconvnet.blur.psf import sample_gp_psfs
 from deconvnet.errors import DeconvnetError
 from deconvnet.metrics import psf_error, psnr
 from deconvnet.restore.deconvolve.solvers import deconvolve
-from deconvnet.restore.photo.refine import estimate_psf_sparse, fit_cost, refine_psf
+from deconvnet.restore.photo.refine import candidate_psfs, estimate_psf_sparse, fit_cost, refine_psf
 
 SIZE = 13
 
@@ -80,6 +81,17 @@ def test_of_several_l0_weights_the_psf_with_the_least_cost_is_taken(blurry):
     together = estimate_psf_sparse(blurry, SIZE, l0_weights=weights, iterations=2)
     best = int(np.argmin([fit_cost(blurry, psf) for psf in each]))
     np.testing.assert_array_equal(together, each[best])
+
+
+def test_any_number_of_threads_finds_the_same_psfs(blurry, psf):
+    part, start = blurry[:100, :110], disturbed(psf, np.random.default_rng(4))
+    found = []
+    for count in (1, 3):
+        with parallel.threads(count):
+            found.append(candidate_psfs(part, [start], SIZE, iterations=1))
+    assert len(found[0]) == 2
+    for one, three in zip(*found):
+        np.testing.assert_array_equal(one, three)
 
 
 def test_refining_mends_a_disturbed_psf(blurry, psf, device):
