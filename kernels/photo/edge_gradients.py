@@ -190,7 +190,7 @@ def _into_strips(plan, frequencies, data_hat, power_hat, scale, data, power, beg
 def _steps(plan, start, data, power, rows, columns, thresholds, couplings, scale, out):
     height, width = start.shape
     blocks, steps = plan.rows // ROWS, couplings.size
-    spectrum = np.zeros(plan.rows * plan.strips * COMPLEX, start.dtype)
+    spectrum = np.empty(plan.rows * plan.strips * COMPLEX, start.dtype)
     image = np.empty((height + ROWS, width), start.dtype)
     image[:height] = start
     for i in range(steps - 1):
@@ -216,7 +216,7 @@ def _numba(data_hat, power, l0_weight, start, couplings):
     shape, dtype = start.shape, start.dtype
     plan: StripPlan = strip_plan(shape, dtype.name)
     rows, columns = _tables(shape, dtype.name)
-    data, divisor = np.zeros(plan.size, dtype), np.ones(plan.size // 2, dtype)
+    data, divisor = np.empty(plan.size, dtype), np.empty(plan.size // 2, dtype)
     scale = dtype.type(1 / start.size)
     _into_strips(plan, plan.row_frequencies(), data_hat, power, scale, data, divisor, 0, plan.strips)
     thresholds = np.array([l0_weight / b for b in couplings], dtype)
