@@ -1,11 +1,12 @@
-"""The one exception that means "the user can mend this", and how a command ends with it."""
+"""The one exception that means "the user can mend this", how a command ends with it, and lines that harm nothing."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 
-__all__ = ["DeconvnetError", "exit_status"]
+__all__ = ["DeconvnetError", "exit_status", "say"]
 
 
 class DeconvnetError(ValueError):
@@ -14,6 +15,12 @@ class DeconvnetError(ValueError):
     The command lines print the message and exit with status 2; a library user catches it like
     any `ValueError`.
     """
+
+
+def say(line: str) -> None:
+    """Print a line on standard error, if there is one: what cannot be said must not cost what was computed."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def exit_status(program: str, command: Callable[[], int | None], *, interrupted: str = "interrupted") -> int:
@@ -42,5 +49,5 @@ def exit_status(program: str, command: Callable[[], int | None], *, interrupted:
         message, status = "not enough memory: use fewer or smaller pictures", 2
     except KeyboardInterrupt:
         message, status = interrupted, 130
-    print(f"{program}: {message}", file=sys.stderr)
+    say(f"{program}: {message}")
     return status

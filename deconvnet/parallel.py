@@ -33,6 +33,7 @@ _chosen: int | None = None  # by `threads`
 _here = threading.local()  # .inside: whether this thread works on a chunk
 
 
+@functools.cache
 def _cgroup_limit() -> float:
     """Processors that a container grants this process, infinite without a limit."""
     with contextlib.suppress(OSError, ValueError):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deconvnet.cli.options import Subparsers, add_device, add_quiet, add_threads
-from deconvnet.errors import DeconvnetError
+from deconvnet.errors import DeconvnetError, say
 from deconvnet.progress import step
 
 if TYPE_CHECKING:
@@ -148,4 +147,4 @@ def _burst(options: argparse.Namespace) -> None:
         for index in range(psfs.shape[2]):
             write_image(folder / f"psf_{index + 1:02d}.png", draw_psfs(picture, psfs[:, :, index]))
     if progress:
-        print(f"{output}: {picture.shape[1]}×{picture.shape[0]} pixels from {len(files)} frames", file=sys.stderr)
+        say(f"{output}: {picture.shape[1]}×{picture.shape[0]} pixels from {len(files)} frames")

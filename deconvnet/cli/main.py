@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 
@@ -13,7 +12,7 @@ from deconvnet.cli.burst import add_burst
 from deconvnet.cli.inspect import add_inspect
 from deconvnet.cli.models import add_models
 from deconvnet.cli.photo import add_photo
-from deconvnet.errors import exit_status
+from deconvnet.errors import exit_status, say
 from deconvnet.parallel import threads
 
 __all__ = ["main"]
@@ -34,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
 def _plain_warnings() -> Iterator[None]:
     """Warnings as one line each, without the place in the code that they come from."""
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: print(f"deconvnet: {message}", file=sys.stderr)
+        warnings.showwarning = lambda message, *_, **__: say(f"deconvnet: {message}")
         yield
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 from deconvnet.cli.options import Subparsers, add_device, add_quiet, add_threads
-from deconvnet.errors import DeconvnetError
+from deconvnet.errors import DeconvnetError, say
 
 __all__ = ["add_photo"]
 
@@ -136,4 +135,4 @@ def _photo(options: argparse.Namespace) -> None:
             write_image(options.psf_out, draw_psf_grid(psf))
     if not options.quiet:
         size = f"{psf.shape[-1]}×{psf.shape[-2]}"
-        print(f"{output}: {sharp.shape[1]}×{sharp.shape[0]} pixels, PSF of {size}", file=sys.stderr)
+        say(f"{output}: {sharp.shape[1]}×{sharp.shape[0]} pixels, PSF of {size}")
