@@ -25,9 +25,9 @@ import numba
 
 try:
     # Not numba's public interface: where it has changed, functions are compiled anew in every process.
-    from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+    from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
 except ImportError:
-    _CacheLocator = CompileResultCacheImpl = FunctionCache = None
+    _CacheLocator = CompileResultCacheImpl = FunctionCache = IndexDataCacheFile = None
 
 __all__ = ["cache_folder", "compiled", "digest", "imported"]
 
@@ -139,8 +139,33 @@ if FunctionCache is not None:
     class _CacheImpl(CompileResultCacheImpl):
         _locator_classes = [_Locator]  # noqa: RUF012  numba's way
 
+    class _CacheFile(IndexDataCacheFile):
+        """A file for each signature, named after it.
+
+        Numba numbers its files and keeps an index: two processes that compile a function for different types at the
+        same time can take the same number, and the index then names code for other types.
+        """
+
+        def _file(self, key: Any) -> str:
+            name = hashlib.sha256(repr((numba.__version__, key)).encode()).hexdigest()[:20]
+            return self._index_name.removesuffix("nbi") + f"{name}.nbc"
+
+        def save(self, key: Any, data: Any) -> None:
+            self._save_data(self._file(key), data)
+
+        def load(self, key: Any) -> Any:
+            try:
+                return self._load_data(self._file(key))
+            except OSError:  # not compiled yet
+                return None
+
     class _Cache(FunctionCache):
         _impl_class = _CacheImpl
+
+        def __init__(self, function: Callable) -> None:
+            super().__init__(function)
+            stamp, base = self._impl.locator.get_source_stamp(), self._impl.filename_base
+            self._cache_file = _CacheFile(cache_path=self._cache_path, filename_base=base, source_stamp=stamp)
 
 
 def compiled(function: Callable | None = None, **options: Any) -> Any:

@@ -84,3 +84,29 @@ def test_imports_are_found_as_python_finds_them():
             if n.startswith("deconvnet.kernels.")
         }
         assert set(compiled.imported(path)) == {file for file in files if file.exists()}, path
+
+
+def test_processes_that_compile_for_different_types_do_not_mix_them_up(tmp_path):
+    """Both have looked at the empty folder before either has written: numba's own index names one file twice."""
+    code = (
+        "import sys, time, numpy as np\n"
+        "from pathlib import Path\n"
+        "from deconvnet.kernels import compiled\n"
+        "from deconvnet.kernels.photo import fade\n"
+        "cache, here = fade._fade_crop._cache, Path(sys.argv[2])\n"
+        "save = cache._cache_file._save_data\n"
+        "def late(name, data):\n"
+        "    (here / sys.argv[1]).touch()\n"
+        "    while len(list(here.glob('float*'))) < 2: time.sleep(0.01)\n"
+        "    save(name, data)\n"
+        "cache._cache_file._save_data = late\n"
+        "fade.fade_crop(np.ones((1, 5, 5), sys.argv[1]), np.ones(3, sys.argv[1]), np.ones(4, sys.argv[1]))\n"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, kind, str(tmp_path)], env=environment)
+        for kind in ("float32", "float64")
+    ]
+    assert [process.wait(timeout=120) for process in started] == [0, 0]
+    files = list((tmp_path / "cache").rglob("*_fade_crop*.nbc"))
+    assert len(files) == 2, "one for each type"
