@@ -19,8 +19,8 @@ def _blurred(count, side, support):
 
 
 CASES = {
-    "photo": lambda: deconvnet.deblur(_blurred(1, 200, 9)[0], psf_size=17),
-    "photo, network alone": lambda: deconvnet.deblur(_blurred(1, 200, 9)[0], psf_size=17, refine=False),
+    "photo": lambda: deconvnet.deblur(_blurred(1, 200, 7)[0], psf_size=17),
+    "photo, network alone": lambda: deconvnet.deblur(_blurred(1, 200, 7)[0], psf_size=17, refine=False),
     "burst": lambda: deconvnet.deblur_burst(_blurred(3, 96, 7), register="none"),
     "burst, network alone": lambda: deconvnet.deblur_burst(_blurred(3, 96, 7), register="none", refine=False),
 }
