@@ -8,6 +8,8 @@ from scipy.signal import fftconvolve
 import deconvnet
 from deconvnet.blur.psf import sample_gp_psfs
 
+SUPPORTS = (5, 7, 9, 11, 13)
+
 
 def _blurred(count, side, support):
     rng = np.random.default_rng(7)
@@ -19,21 +21,27 @@ def _blurred(count, side, support):
 
 
 CASES = {
-    "photo": lambda: deconvnet.deblur(_blurred(1, 200, 7)[0], psf_size=17),
-    "photo, network alone": lambda: deconvnet.deblur(_blurred(1, 200, 7)[0], psf_size=17, refine=False),
-    "burst": lambda: deconvnet.deblur_burst(_blurred(3, 96, 7), register="none"),
-    "burst, network alone": lambda: deconvnet.deblur_burst(_blurred(3, 96, 7), register="none", refine=False),
+    "photo": lambda support: deconvnet.deblur(_blurred(1, 200, support)[0], psf_size=17),
+    "photo, network alone": lambda support: deconvnet.deblur(_blurred(1, 200, support)[0], psf_size=17, refine=False),
+    "burst": lambda support: deconvnet.deblur_burst(_blurred(3, 96, support), register="none"),
+    "burst, network alone": lambda support: deconvnet.deblur_burst(
+        _blurred(3, 96, support), register="none", refine=False
+    ),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
-def test_plain_array_code_makes_the_same_picture(name):
-    compiled = CASES[name]()
-    with deconvnet.engine("reference"):
-        plain = CASES[name]()
-    assert plain.std() > 0.05
-    difference = np.abs(compiled - plain)
-    assert np.sqrt((difference**2).mean()) < 1e-3
-    # Refining decides what is an edge: rounding may turn a decision, and that shows in a few pixels.
-    assert difference.max() < (1e-3 if "alone" in name else 1e-2)
+def test_plain_array_code_makes_the_same_pictures(name):
+    differences = []
+    for support in SUPPORTS:
+        compiled = CASES[name](support)
+        with deconvnet.engine("reference"):
+            plain = CASES[name](support)
+        assert plain.std() > 0.05
+        difference = np.abs(compiled - plain)
+        differences.append(float(difference.max() if "burst" in name else np.sqrt((difference**2).mean())))
+    # For a photo it is decided what is an edge, a speck or an explained pixel, and rounding turns such a decision in
+    # some pictures, which shows in a few pixels.
+    assert np.median(differences) < 1e-3, differences
+    assert max(differences) < 5e-3, differences
