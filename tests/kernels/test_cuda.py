@@ -48,7 +48,16 @@ def _launches():
 
 
 @needs_nvrtc
-@pytest.mark.parametrize(("capability", "real"), [(70, "float32"), (80, "float32"), (90, "float32"), (80, "float64")])
+@pytest.mark.parametrize(
+    ("capability", "real"),
+    [
+        (80, "float32"),
+        *(
+            pytest.param(*other, marks=pytest.mark.slow)
+            for other in ((70, "float32"), (90, "float32"), (80, "float64"))
+        ),
+    ],
+)
 @pytest.mark.parametrize("stem", STEMS)
 def test_source_compiles_for_every_gpu(stem, capability, real):
     if capability not in nvrtc.architectures():

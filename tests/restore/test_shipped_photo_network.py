@@ -64,6 +64,7 @@ def test_the_psf_of_a_photo_by_the_network_alone(networks, uniform):
     assert errors["shipped"] < 0.35 < 0.6 < errors["random"]
 
 
+@pytest.mark.slow
 def test_local_psfs_by_the_network_alone(networks, varying):
     blurry, true = varying
     errors = {
@@ -72,6 +73,7 @@ def test_local_psfs_by_the_network_alone(networks, varying):
     assert errors["shipped"] < 0.35 < 0.6 < errors["random"]
 
 
+@pytest.mark.slow
 def test_refined_local_psfs(networks, varying):
     blurry, true = varying
     error = _error(_deblurred_psf(blurry, networks["shipped"], varying=True), true)
