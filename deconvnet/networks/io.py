@@ -58,7 +58,11 @@ def build_network(
         from deconvnet.networks.photo_pyramid import Pyramid
 
         return Pyramid(**config, rng=rng, dtype=dtype)
-    raise DeconvnetError(f"there is no network {name!r}: use quotient, compact, paper or pyramid")
+    if name == "scale-free":
+        from deconvnet.networks.photo_scale_free import ScaleFreePhoto
+
+        return ScaleFreePhoto(**config, rng=rng, dtype=dtype)
+    raise DeconvnetError(f"there is no network {name!r}: use quotient, compact, paper, pyramid or scale-free")
 
 
 def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Array], record: Any) -> None:

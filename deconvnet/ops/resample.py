@@ -11,13 +11,13 @@ import scipy.sparse
 from deconvnet.backend import Array, array_module
 from deconvnet.kernels.photo.resampling import gather_sum
 
-__all__ = ["resample", "resample_backward"]
+__all__ = ["cubic", "resample", "resample_backward"]
 
 #: Indices and weights (T, size) of the pixels that are summed into one.
 _Gather: TypeAlias = tuple[np.ndarray, np.ndarray]
 
 
-def _cubic(t: np.ndarray) -> np.ndarray:
+def cubic(t: np.ndarray) -> np.ndarray:
     """Cubic of Keys 1981 with a = −½: interpolates, and is exact for parabolas."""
     t = abs(t)
     inner = (1.5 * t - 2.5) * t * t + 1
@@ -33,7 +33,7 @@ def _taps(size_in: int, size_out: int) -> tuple[_Gather, _Gather]:
     centre = (np.arange(size_out) + 0.5) * ratio - 0.5
     first = np.floor(centre - 2 * stretch).astype(int)
     pixel = first + np.arange(int(np.ceil(4 * stretch)) + 2)[:, None]  # (T, size_out)
-    weights = _cubic((pixel - centre) / stretch)
+    weights = cubic((pixel - centre) / stretch)
     weights /= weights.sum(axis=0)
     columns = np.clip(pixel, 0, size_in - 1)  # the border pixel repeats outside
     rows = np.broadcast_to(np.arange(size_out), pixel.shape)
