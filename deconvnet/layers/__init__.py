@@ -7,6 +7,7 @@ when it is first asked for; the pairs are in the files, for instance `deconvnet.
 layer                what it does                                                           file
 ===================  =====================================================================  =======================
 `Conv`               2-D convolution, border "valid" or "same"                              `conv`
+`Conv3x3`            3×3 convolution, channels last, with a rectifier                       `conv3x3`
 `Recombine`          mixes the channels of every pixel: a 1×1 convolution                   `recombine`
 `Tanh`, `Relu`       element-wise non-linearities                                           `tanh`, `relu`
 `Features`           convolution, tanh and recombinations in one pass                       `features`
@@ -39,6 +40,7 @@ _FILE_OF = {
     "BurstDense": "dense",
     "CoefficientNet": "coefficient",
     "Conv": "conv",
+    "Conv3x3": "conv3x3",
     "Dense": "dense",
     "EdgeTaper": "edge_taper",
     "Features": "features",

@@ -62,7 +62,11 @@ def build_network(
         from deconvnet.networks.photo_scale_free import ScaleFreePhoto
 
         return ScaleFreePhoto(**config, rng=rng, dtype=dtype)
-    raise DeconvnetError(f"there is no network {name!r}: use quotient, compact, paper, pyramid or scale-free")
+    if name == "two-step":
+        from deconvnet.networks.image_network import ImageNetwork
+
+        return ImageNetwork(**config, rng=rng, dtype=dtype)
+    raise DeconvnetError(f"there is no network {name!r}: use quotient, compact, paper, pyramid, scale-free or two-step")
 
 
 def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Array], record: Any) -> None:

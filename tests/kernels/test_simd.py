@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from numba import njit
 
-from deconvnet.kernels.simd import line_fft, pairs, refinement
+from deconvnet.kernels.simd import conv_block, line_fft, pairs, refinement
 from deconvnet.kernels.simd.vector import INTRINSICS, LANES
 
-assert line_fft and pairs and refinement  # importing them fills the table
+assert conv_block and line_fft and pairs and refinement  # importing them fills the table
 
 #: Whole numbers to call them with; those of `dst` are so that results do not overlap.
 NUMBERS = {
-    "count": 5, "stride": 37, "src_second": 16, "pitch": 64, "dst_second": 16, "span": 3,
+    "count": 5, "stride": 37, "row_stride": 50, "src_second": 16, "pitch": 64, "dst_second": 16, "span": 3,
     "src_stride": 33, "dst_stride": 35,
     "plus": 70, "minus": 5, "offset": 9, "to": 11, "spacing": 20,
 }  # fmt: skip
