@@ -15,6 +15,7 @@ import numpy as np
 
 from deconvnet.files import save_figure
 from deconvnet.layers.losses import log_squared_error
+from deconvnet.metrics import psnr
 from deconvnet.networks.image_network import ImageNetwork
 from deconvnet.ops.border import extend_periodically, extended_shape
 from deconvnet.ops.psf import psf_to_otf
@@ -103,11 +104,6 @@ def make_case(rng, batch, share):
     return Case(frames, batch.sharp, psfs, noise.astype(np.float32))
 
 
-def psnr(pictures, truth):
-    """PSNR in dB of each picture, peak 1."""
-    return -10 * np.log10(np.maximum(((pictures - truth) ** 2).mean(axis=(-2, -1)), 1e-10))
-
-
 class ImageTask:
     """The network, the pictures it learns from, and those it is measured on (see `train.loop.Task`)."""
 
@@ -142,7 +138,9 @@ class ImageTask:
     def validate(self):
         border = self.settings["validation_border"]
         found = {
-            name: float(psnr(case.inside(self.restored(case), border), case.inside(case.sharp, border)).mean())
+            name: float(
+                psnr(case.inside(self.restored(case), border), case.inside(case.sharp, border), batch=True).mean()
+            )
             for name, case in self.validation.items()
         }
         return found
@@ -156,10 +154,10 @@ class ImageTask:
             )
             truth = case.inside(case.sharp, border)
             scores[name] = {
-                "blurry": float(psnr(case.inside(case.frames, border), truth).mean()),
-                "quotient": float(psnr(case.inside(self._parts(case, "quotients"), border), truth).mean()),
-                "sparse": float(psnr(case.inside(self._parts(case, "sparse"), border), truth).mean()),
-                "hyper-Laplacian": float(psnr(case.inside(pictures, border), truth).mean()),
+                "blurry": float(psnr(case.inside(case.frames, border), truth, batch=True).mean()),
+                "quotient": float(psnr(case.inside(self._parts(case, "quotients"), border), truth, batch=True).mean()),
+                "sparse": float(psnr(case.inside(self._parts(case, "sparse"), border), truth, batch=True).mean()),
+                "hyper-Laplacian": float(psnr(case.inside(pictures, border), truth, batch=True).mean()),
             }
         return scores
 

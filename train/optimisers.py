@@ -6,6 +6,7 @@ them through a checkpoint bit for bit.
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -26,7 +27,7 @@ def gradient_norm(parameters: Mapping[str, Parameter]) -> float:
     return math.sqrt(total) if math.isfinite(total) else math.inf
 
 
-class Optimiser:
+class Optimiser(abc.ABC):
     """Shared: clipping by the global norm, and moments by name."""
 
     moments: tuple[str, ...] = ()
@@ -68,9 +69,9 @@ class Optimiser:
             if only is None or name in only:
                 self._update(name, p, scale, rate, count)
 
+    @abc.abstractmethod
     def _update(self, name: str, p: Parameter, scale: float, rate: float, count: int) -> None:
         """One parameter's update, with its gradient multiplied by ``scale``."""
-        raise NotImplementedError
 
 
 class Adam(Optimiser):

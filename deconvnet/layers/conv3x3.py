@@ -5,17 +5,29 @@ For the small networks on whole pictures: `deconvnet.layers.conv` is for few cha
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from deconvnet.backend import array_module
+from deconvnet.backend import Array, array_module
 from deconvnet.kernels.photo.conv3x3 import conv3x3, conv3x3_weights_backward
 from deconvnet.layers.base import Layer, Parameter
 
 __all__ = ["Conv3x3", "conv3x3", "conv3x3_backward"]
 
 
-def conv3x3_backward(dy, x, weight, y, rectify, *, need_dx=True):
-    """Gradients ``(dx or None, dweight, dbias)`` of `conv3x3`, ``y`` being what it returned.
+def conv3x3_backward(
+    dy: Array, x: Array, weight: Array, y: Array, rectify: bool, *, need_dx: bool = True
+) -> tuple[Array | None, Array, Array]:
+    """Gradients ``(dx or None, dweight, dbias)`` of `conv3x3`.
+
+    Parameters
+    ----------
+    dy, y : real array (B, H − 2, W − 2, M)
+        Gradient of the output, and the output.
+    x : real array (B, H, W, C)
+    weight : real array (3, 3, C, M)
+    rectify, need_dx : bool
 
     Notes
     -----
@@ -48,17 +60,26 @@ class Conv3x3(Layer):
     dtype : numpy dtype
     """
 
-    def __init__(self, channels_in, channels_out, rectify, rng, *, scale=1.0, dtype=np.float32):
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        rectify: bool,
+        rng: np.random.Generator,
+        *,
+        scale: float = 1.0,
+        dtype: Any = np.float32,
+    ) -> None:
         std = scale * (2 / (9 * channels_in)) ** 0.5
         self.weight = Parameter((std * rng.standard_normal((3, 3, channels_in, channels_out))).astype(dtype))
         self.bias = Parameter(np.zeros(channels_out, dtype))
         self.rectify = rectify
 
-    def forward(self, x, *, train=False):
+    def forward(self, x: Array, *, train: bool = False) -> tuple[Array, tuple | None]:
         y = conv3x3(x, self.weight.value, self.bias.value, self.rectify)
         return y, ((x, y) if train else None)
 
-    def backward(self, dy, cache, *, need_dx=True):
+    def backward(self, dy: Array, cache: tuple, *, need_dx: bool = True) -> Array | None:
         x, y = cache
         dx, dweight, dbias = conv3x3_backward(dy, x, self.weight.value, y, self.rectify, need_dx=need_dx)
         self.weight.grad += dweight

@@ -8,44 +8,24 @@ and all of it has a gradient, also with respect to the PSF.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
-import numpy as np
-
 from deconvnet.backend import array_module, irfft2, irfft2_backward, rfft2, rfft2_backward
+from deconvnet.ops.differences import differences, differences_adjoint, differences_power
 from deconvnet.ops.psf import psf_to_otf, psf_to_otf_backward
 
 __all__ = ["shrink", "shrink_backward", "sparse_latents", "sparse_latents_backward"]
 
 
-def _differences(x):
+def _gradients(x):
     """Differences of ``x (B, H, W)`` to the next pixel across and down, taken as periodic, (B, 2, H, W)."""
-    xp = array_module(x)
-    d = xp.empty((len(x), 2, *x.shape[1:]), dtype=x.dtype)
-    d[:, 0, :, :-1] = x[:, :, 1:] - x[:, :, :-1]
-    d[:, 0, :, -1] = x[:, :, 0] - x[:, :, -1]
-    d[:, 1, :-1] = x[:, 1:] - x[:, :-1]
-    d[:, 1, -1] = x[:, 0] - x[:, -1]
-    return d
+    down, across = differences(x)
+    return array_module(x).stack([across, down], axis=1)
 
 
-def _differences_adjoint(d):
-    """Adjoint of `_differences`."""
-    across, down = d[:, 0], d[:, 1]
-    x = -across - down
-    x[:, :, 1:] += across[:, :, :-1]
-    x[:, :, 0] += across[:, :, -1]
-    x[:, 1:] += down[:, :-1]
-    x[:, 0] += down[:, -1]
-    return x
-
-
-@functools.lru_cache(maxsize=64)
-def _power(grid):
-    """Half spectrum, flat, of differences and their adjoint after one another, float64."""
-    rows, columns = np.fft.fftfreq(grid[0])[:, None], np.fft.rfftfreq(grid[1])
-    return (4 * np.sin(np.pi * rows) ** 2 + 4 * np.sin(np.pi * columns) ** 2).ravel()
+def _gradients_adjoint(d):
+    """Adjoint of `_gradients`."""
+    return differences_adjoint(d[:, 1], d[:, 0])
 
 
 def shrink(g, threshold):
@@ -133,7 +113,7 @@ def sparse_latents(y_hat, psf, couplings, thresholds, grid, shape):
     batch, (height, width) = len(psf), shape
     otf = psf_to_otf(psf, grid).reshape(batch, -1)
     y_hat = y_hat.reshape(batch, -1)
-    power = xp.asarray(_power(tuple(grid)), dtype=psf.dtype)
+    power = differences_power(xp, tuple(grid), psf.dtype).ravel()
     data, fit = otf.conj() * y_hat, otf.real**2 + otf.imag**2
     divergence, kept, steps, images = None, None, [], []
     for coupling, threshold in zip(couplings, thresholds):
@@ -141,11 +121,11 @@ def sparse_latents(y_hat, psf, couplings, thresholds, grid, shape):
         denominator = fit + c * power
         x_hat = (data if divergence is None else data + c * divergence) / denominator
         image = irfft2(x_hat.reshape(batch, grid[0], -1), grid)
-        w, kept = shrink(_differences(image), threshold)
+        w, kept = shrink(_gradients(image), threshold)
         steps.append((x_hat, denominator, divergence, kept))
         images.append(image)
         if len(steps) < len(couplings):
-            divergence = rfft2(_differences_adjoint(w)).reshape(batch, -1)
+            divergence = rfft2(_gradients_adjoint(w)).reshape(batch, -1)
     first, last = (image[:, :height, :width] for image in (images[0], images[-1]))
     cache = (y_hat, otf, power, steps, couplings, psf.shape[-1], grid, shape)
     return first, last, w[:, :, :height, :width], cache
@@ -164,7 +144,7 @@ def sparse_latents_backward(dfirst, dlast, dedges, cache):
     for n in range(len(steps) - 1, -1, -1):
         x_hat, denominator, divergence, kept = steps[n]
         dg, dthresholds[n] = shrink_backward(dw, kept)
-        dimage = _differences_adjoint(dg)
+        dimage = _gradients_adjoint(dg)
         if n == len(steps) - 1:
             dimage[:, :height, :width] += dlast
         if n == 0:
@@ -177,6 +157,6 @@ def sparse_latents_backward(dfirst, dlast, dedges, cache):
         if divergence is not None:
             dcouplings[n] += (dnumerator.real * divergence.real + dnumerator.imag * divergence.imag).sum(axis=1)
             ddivergence = couplings[n][:, None] * dnumerator
-            dw = _differences(rfft2_backward(ddivergence.reshape(batch, grid[0], -1), grid))
+            dw = _gradients(rfft2_backward(ddivergence.reshape(batch, grid[0], -1), grid))
     dotf = ddata.conj() * y_hat + 2 * dfit * otf
     return psf_to_otf_backward(dotf.reshape(batch, grid[0], -1), side, grid), dcouplings, dthresholds

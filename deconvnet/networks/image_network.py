@@ -7,11 +7,11 @@ further quotient draws its result back to what the blurry picture says, and a se
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from deconvnet.backend import array_module, irfft2, rfft2
+from deconvnet.backend import Array, array_module, irfft2, rfft2
 from deconvnet.layers.base import Layer, Parameter
 from deconvnet.layers.conv3x3 import Conv3x3
 
@@ -46,12 +46,12 @@ class Measured(NamedTuple):
         1 where the picture was seen, 0 beyond its border and where it was saturated.
     """
 
-    sparse: np.ndarray
-    quotients: np.ndarray
-    data_hat: np.ndarray
-    power: np.ndarray
-    noise: np.ndarray
-    seen: np.ndarray
+    sparse: Array
+    quotients: Array
+    data_hat: Array
+    power: Array
+    noise: Array
+    seen: Array
 
 
 def _wrapped(x, margin):
@@ -84,12 +84,12 @@ class Correction(Layer):
     dtype : numpy dtype
     """
 
-    def __init__(self, width, depth, rng, dtype=np.float32):
+    def __init__(self, width: int, depth: int, rng: np.random.Generator, dtype: Any = np.float32) -> None:
         inside = [Conv3x3(width, width, True, rng, dtype=dtype) for _ in range(depth - 2)]
         first = Conv3x3(INPUTS, width, True, rng, dtype=dtype)
         self.convs = [first, *inside, Conv3x3(width, 1, False, rng, scale=0.0, dtype=dtype)]
 
-    def forward(self, x, *, train=False):
+    def forward(self, x: Array, *, train: bool = False) -> tuple[Array, list | None]:
         """Corrections (B, H, W) from ``x (B, H, W, INPUTS)``."""
         x, caches = _wrapped(x, len(self.convs)), []
         for conv in self.convs:
@@ -97,8 +97,8 @@ class Correction(Layer):
             caches.append(cache)
         return x[..., 0] * x.dtype.type(CORRECTION_SCALE), (caches if train else None)
 
-    def backward(self, dy, caches, *, need_dx=True):
-        dx = dy[..., None] * dy.dtype.type(CORRECTION_SCALE)
+    def backward(self, dy: Array, caches: list, *, need_dx: bool = True) -> Array | None:
+        dx: Any = dy[..., None] * dy.dtype.type(CORRECTION_SCALE)
         for i in range(len(self.convs) - 1, -1, -1):
             dx = self.convs[i].backward(dx, caches[i], need_dx=need_dx or i > 0)
         return _wrapped_backward(dx, len(self.convs)) if need_dx else None
@@ -127,7 +127,9 @@ class ImageNetwork(Layer):
     kind = "image"
     name = "two-step"
 
-    def __init__(self, *, width=32, depth=5, rng=None, dtype=np.float32):
+    def __init__(
+        self, *, width: int = 32, depth: int = 5, rng: np.random.Generator | None = None, dtype: Any = np.float32
+    ) -> None:
         rng = np.random.default_rng(0) if rng is None else rng
         self.config = {"width": width, "depth": depth}
         self.first, self.second = (Correction(width, depth, rng, dtype) for _ in range(2))
@@ -141,7 +143,7 @@ class ImageNetwork(Layer):
         scale = picture.dtype.type(DIFFERENCE_SCALE)
         return xp.stack([picture, *(scale * d for d in differences), level, measured.seen], axis=-1)
 
-    def forward(self, measured, *, train=False):
+    def forward(self, measured: Measured, *, train: bool = False) -> tuple[Array, tuple | None]:
         """Pictures (B, H, W) on the periodic grid.
 
         Parameters
@@ -164,11 +166,11 @@ class ImageNetwork(Layer):
         cache = (measured, first_cache, second_cache, weight, guess_hat - held_hat) if train else None
         return held + correction, cache
 
-    def backward(self, dx, cache):
+    def backward(self, dx: Array, cache: tuple) -> None:
         """Accumulates the gradients of the weights; the measured data get none."""
         measured, first_cache, second_cache, weight, pull_hat = cache
         shape = dx.shape[-2:]
-        dinputs = self.second.backward(dx, second_cache)
+        dinputs: Any = self.second.backward(dx, second_cache)
         dinputs[..., 1:3] *= dx.dtype.type(DIFFERENCE_SCALE)
         dheld = dx + dinputs[..., 0] - dinputs[..., 1] - dinputs[..., 2]
         dheld_hat = rfft2(dheld)

@@ -17,12 +17,12 @@ def differences(x: Array) -> tuple[Array, Array]:
 
     Parameters
     ----------
-    x : real array (H, W)
+    x : real array (..., H, W)
         Borders are periodic.
 
     Returns
     -------
-    down, across : real array (H, W)
+    down, across : real array (..., H, W)
 
     Examples
     --------
@@ -32,13 +32,13 @@ def differences(x: Array) -> tuple[Array, Array]:
     ([[3.0, 6.0], [-3.0, -6.0]], [[1.0, -1.0], [4.0, -4.0]])
     """
     xp = array_module(x)
-    return xp.roll(x, -1, axis=0) - x, xp.roll(x, -1, axis=1) - x
+    return xp.roll(x, -1, axis=-2) - x, xp.roll(x, -1, axis=-1) - x
 
 
 def differences_adjoint(down: Array, across: Array) -> Array:
-    """Adjoint of `differences`: two real arrays (H, W) to one."""
+    """Adjoint of `differences`: two real arrays (..., H, W) to one."""
     xp = array_module(down, across)
-    return xp.roll(down, 1, axis=0) - down + xp.roll(across, 1, axis=1) - across
+    return xp.roll(down, 1, axis=-2) - down + xp.roll(across, 1, axis=-1) - across
 
 
 def differences_power(xp: Any, shape: tuple[int, int], dtype: DTypeLike) -> Array:

@@ -18,7 +18,7 @@ from deconvnet.kernels.photo.quotient import quotient_spectrum
 from deconvnet.kernels.photo.strip_spectra import strip_spectra
 from deconvnet.kernels.simd.line_fft import first_step, is_smooth, line_plan, places, second_step
 from deconvnet.kernels.simd.pairs import LONG, divide_swapped, join, product_long, transpose_block, turned_parts
-from deconvnet.kernels.simd.strips import ROWS, StripGrid, image_row
+from deconvnet.kernels.simd.strips import ROWS, StripGrid, image_row, store_rows
 from deconvnet.kernels.simd.tile_fft import COMPLEX
 from deconvnet.kernels.simd.vector import LANES
 
@@ -182,20 +182,7 @@ def _rows(spectra, tall, wide, order, into, rows, strips, height, width, out, be
             for c in range(min(LANES, wide.size // 2 + 1 - g * LANES)):
                 v = g * LANES + c
                 join(quad, c * LANES, work, 0, into[v], into[(wide.size - v) % wide.size])
-        for j in range(wide.across):
-            first_step(work, j * COMPLEX, pitch, j, work, wide, buffer)
-        for k in range(wide.down):
-            second_step(work, k, work, k * pitch, wide, buffer)
-        for j in range(0, width, LANES):
-            if width < LANES:
-                for lane in range(LANES):
-                    for c in range(width):
-                        out[starts[lane] + c] = work[order[c] + LANES + lane]
-                        out[starts[LANES + lane] + c] = work[order[c] + lane]
-            else:
-                j = min(j, width - LANES)  # some columns twice, with the same result
-                transpose_block(work, order[j:], LANES, 0, out, starts, j, 0)
-                transpose_block(work, order[j:], 0, 0, out, starts[LANES:], j, 0)
+        store_rows(work, wide, order, width, buffer, out, starts)
 
 
 def _spectrum_numba(y):

@@ -18,7 +18,7 @@ from deconvnet.kernels.kernel import in_chunks
 from deconvnet.kernels.simd.line_fft import Line, first_step, line_plan, places, second_step
 from deconvnet.kernels.simd.pairs import join, transpose_block
 from deconvnet.kernels.simd.refinement import swap_parts
-from deconvnet.kernels.simd.strips import ROWS, StripGrid, image_row, row_memory, transform_rows
+from deconvnet.kernels.simd.strips import ROWS, StripGrid, image_row, row_memory, store_rows, transform_rows
 from deconvnet.kernels.simd.tile_fft import COMPLEX
 from deconvnet.kernels.simd.vector import LANES
 
@@ -227,7 +227,6 @@ def inverse_block(n, plan, spectrum, starts, memory, out):
     Real and imaginary parts of the spectrum are exchanged. ``memory`` is from `row_memory`.
     """
     wide, width, order, into = plan.wide, plan.width, plan.order, plan.into
-    pitch = (wide.across + 1) * COMPLEX
     work, buffer, _, quad = memory
     here = np.zeros(LANES, np.int64)
     for g in range(plan.strips):
@@ -238,20 +237,7 @@ def inverse_block(n, plan, spectrum, starts, memory, out):
         for c in range(min(LANES, width // 2 + 1 - g * LANES)):
             v = g * LANES + c
             join(quad, c * LANES, work, 0, into[v], into[(width - v) % width])
-    for j in range(wide.across):
-        first_step(work, j * COMPLEX, pitch, j, work, wide, buffer)
-    for k in range(wide.down):
-        second_step(work, k, work, k * pitch, wide, buffer)
-    for j in range(0, width, LANES):
-        if width < LANES:
-            for lane in range(LANES):
-                for c in range(width):
-                    out[starts[lane] + c] = work[order[c] + LANES + lane]
-                    out[starts[LANES + lane] + c] = work[order[c] + lane]
-        else:
-            j = min(j, width - LANES)  # some columns twice, with the same result
-            transpose_block(work, order[j:], LANES, 0, out, starts, j, 0)
-            transpose_block(work, order[j:], 0, 0, out, starts[LANES:], j, 0)
+    store_rows(work, wide, order, width, buffer, out, starts)
 
 
 @compiled

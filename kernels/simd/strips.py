@@ -22,6 +22,7 @@ __all__ = [
     "StripGrid",
     "image_row",
     "row_memory",
+    "store_rows",
     "strip_row",
     "transform_rows",
 ]
@@ -149,3 +150,23 @@ def transform_rows(src, starts, width, across, weights, wide, order, into, memor
             place = g * strip_size + q * LANES
             transpose_block(quad, here, q * LANES * LANES, LANES, dst, real, place, 0)
             transpose_block(quad, here, (q + 2) * LANES * LANES, LANES, dst, imaginary, place, 0)
+
+
+@compiled
+def store_rows(work, wide, order, width, buffer, out, starts):
+    """32 rows from joined coefficients in ``work``, real and imaginary parts exchanged, to ``out[starts[i]:]``."""
+    pitch = (wide.across + 1) * COMPLEX
+    for j in range(wide.across):
+        first_step(work, j * COMPLEX, pitch, j, work, wide, buffer)
+    for k in range(wide.down):
+        second_step(work, k, work, k * pitch, wide, buffer)
+    for j in range(0, width, LANES):
+        if width < LANES:
+            for lane in range(LANES):
+                for c in range(width):
+                    out[starts[lane] + c] = work[order[c] + LANES + lane]
+                    out[starts[LANES + lane] + c] = work[order[c] + lane]
+        else:
+            j = min(j, width - LANES)  # some columns twice, with the same result
+            transpose_block(work, order[j:], LANES, 0, out, starts, j, 0)
+            transpose_block(work, order[j:], 0, 0, out, starts[LANES:], j, 0)

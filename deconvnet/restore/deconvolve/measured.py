@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deconvnet.backend import Array, array_module, irfft2, rfft2
 from deconvnet.networks.image_network import Measured
-from deconvnet.ops.differences import differences_power
+from deconvnet.ops.differences import differences, differences_adjoint, differences_power
 from deconvnet.restore.deconvolve.priors import shrink_hyper_laplacian
 from deconvnet.restore.deconvolve.solvers import CONTINUATION, DATA_WEIGHT
 
@@ -58,21 +58,9 @@ def measure(y: Array, otf: Array, noise: Array, seen: Array) -> Measured:
     data_hat = otf.conj() * rfft2(y)
     sparse = quotient = irfft2(data_hat / middle, shape)
     for beta in CONTINUATION:
-        gradients = [shrink_hyper_laplacian(d, beta) for d in _differences(sparse)]
+        gradients = [shrink_hyper_laplacian(d, beta) for d in differences(sparse)]
         weight = y.dtype.type(beta / DATA_WEIGHT) * variance
-        drawn_hat = rfft2(_differences_adjoint(*gradients))
+        drawn_hat = rfft2(differences_adjoint(*gradients))
         sparse = irfft2((data_hat + weight * drawn_hat) / (power + weight * gradient_power), shape)
     quotients = xp.stack([irfft2(data_hat / regularised(WEAK), shape), quotient])
     return Measured(sparse, quotients, data_hat, power, noise, seen)
-
-
-def _differences(x: Array) -> tuple[Array, Array]:
-    """`differences` of images (B, H, W)."""
-    xp = array_module(x)
-    return xp.roll(x, -1, axis=-2) - x, xp.roll(x, -1, axis=-1) - x
-
-
-def _differences_adjoint(down: Array, across: Array) -> Array:
-    """Adjoint of `_differences`."""
-    xp = array_module(down)
-    return xp.roll(down, 1, axis=-2) - down + xp.roll(across, 1, axis=-1) - across

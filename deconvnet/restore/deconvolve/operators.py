@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import abc
+
 from deconvnet.backend import Array, array_module, irfft2, rfft2
 from deconvnet.kernels.photo.masked_deconvolution import conjugate_gradients, masked_deconvolution
 from deconvnet.ops.border import extended_shape
@@ -22,7 +24,7 @@ TOLERANCE = 6
 LEAST_DIVISOR = 1e-6
 
 
-class Blur:
+class Blur(abc.ABC):
     """A linear blur on a periodic grid that a convolution resembles.
 
     Attributes
@@ -36,13 +38,13 @@ class Blur:
     shape: tuple[int, int]
     power: Array
 
+    @abc.abstractmethod
     def forward(self, x_hat: Array) -> Array:
         """Blurry image on the grid from the half spectrum of a latent one."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def adjoint(self, y: Array) -> Array:
         """Half spectrum of the adjoint's image, up to the transforms' factor H'·W', for an image on the grid."""
-        raise NotImplementedError
 
     def least_squares(
         self, x: Array, target: Array, y: Array, mask: Array, data_weight: float, beta: float, steps: int
