@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 
 from bench.timing.measure import Device, interleaved, timed
 from deconvnet.backend import array_module, to_device
-from deconvnet.parallel import thread_count
+from deconvnet.parallel import run, thread_count
 
 __all__ = ["ceilings", "describe"]
 
@@ -109,9 +109,9 @@ def _chains(typing_context, values):
     return types.void(values), codegen
 
 
-@numba.njit(parallel=True)
-def _multiply_add(values, rounds):
-    for block in numba.prange(values.shape[0]):
+@numba.njit(nogil=True)
+def _multiply_add(values, rounds, begin, end):
+    for block in range(begin, end):
         line = values[block]
         for _ in range(rounds):
             _chains(line)
@@ -139,7 +139,7 @@ def ceilings(device, *, quick=False):
     work = {"sgemm": 2.0 * side**3}
     if device.name == "cpu":
         values = np.ones((8 * thread_count(), 16 * _VECTORS), dtype=np.float32)
-        calls["multiply-add"] = lambda: _multiply_add(values, _ROUNDS)
+        calls["multiply-add"] = lambda: run(lambda begin, end: _multiply_add(values, _ROUNDS, begin, end), len(values))
         work["multiply-add"] = 2.0 * _CHAIN * _ROUNDS * values.size
     for call in calls.values():
         timed(call, device.sync)

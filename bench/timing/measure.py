@@ -6,12 +6,10 @@ import math
 import statistics
 import time
 
-import numba
 import numpy as np
 
 from deconvnet.backend import array_module, resolve_device, to_device, to_host
 from deconvnet.errors import DeconvnetError
-from deconvnet.parallel import thread_count
 
 __all__ = ["Device", "check_equal", "fastest_form", "interleaved", "timed"]
 
@@ -36,8 +34,6 @@ class Device:
     def __init__(self, name):
         self.name = resolve_device(name)
         self._module = array_module(self.array(np.zeros(1)))
-        if name == "cpu":
-            numba.set_num_threads(min(thread_count(), numba.config.NUMBA_NUM_THREADS))
 
     def array(self, a):
         """The array on this device, C-contiguous."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from deconvnet import parallel
 from deconvnet.backend import to_host
 from deconvnet.blur.camera import linear_to_srgb, srgb_to_linear
 from deconvnet.blur.convolve import convolve
@@ -43,14 +44,11 @@ def test_batches_have_their_shapes_and_ranges(photographs, shake, device, preset
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_same_seed_gives_the_same_bits_for_any_number_of_threads(photographs, shake, preset):
-    import numba
-
     synthesizer = BurstSynthesizer(photographs, PRESETS[preset](psf_size=9, crop=33), shake)
     runs = []
-    for threads in (numba.config.NUMBA_NUM_THREADS, 1):
-        numba.set_num_threads(threads)
-        runs.append(synthesizer.batch(np.random.default_rng(7), 6, 3))
-    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+    for count in (3, 1):
+        with parallel.threads(count):
+            runs.append(synthesizer.batch(np.random.default_rng(7), 6, 3))
     for first, second in zip(*runs):
         np.testing.assert_array_equal(first, second)
     other = synthesizer.batch(np.random.default_rng(8), 6, 3)
