@@ -1,13 +1,11 @@
-"""What stands between the transforms of a window's latent image, one pass over memory each.
-
-There is no CUDA source: as array code on a GPU these are few and short kernels beside the transforms.
-"""
+"""What stands between the transforms of a window's latent image, one pass over memory each."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from deconvnet.backend import Array, array_module
+from deconvnet.kernels import cuda
 from deconvnet.kernels.compiled import compiled
 from deconvnet.kernels.kernel import Kernel
 
@@ -69,6 +67,20 @@ def _spectra_numba(
     return sharp_hat, uncertain_hat
 
 
+def _spectra_cuda(
+    data: Array, power: Array, gradient_power: Array, prior: Array, variance: float
+) -> tuple[Array, Array]:
+    """One thread per frequency."""
+    xp = array_module(data, power, gradient_power, prior)
+    data, power, gradient_power, prior = (xp.ascontiguousarray(a) for a in (data, power, gradient_power, prior))
+    cuda.expect(data=(data, power.shape), gradient_power=(gradient_power, power.shape), prior=(prior, power.shape))
+    sharp_hat, uncertain_hat = xp.empty(data.shape, data.dtype), xp.empty(data.shape, data.dtype)
+    arguments = [data, power, gradient_power, prior, variance, power.size, sharp_hat, uncertain_hat]
+    blocks = cuda.blocks(power.size, 256)
+    cuda.launch("burst/latent_gradients", "expected_spectra", blocks, 256, arguments, real=power.dtype)
+    return sharp_hat, uncertain_hat
+
+
 def _gradients_reference(images: Array, down: Array, across: Array, grid: tuple[int, int]) -> Array:
     """Differences to the next pixel down and to the next across, times a window, zero beyond it.
 
@@ -119,5 +131,20 @@ def _gradients_numba(images: np.ndarray, down: np.ndarray, across: np.ndarray, g
     return out
 
 
-expected_spectra = Kernel("expected_spectra", reference=_spectra_reference, cpu=_spectra_numba)
-faded_gradients = Kernel("faded_gradients", reference=_gradients_reference, cpu=_gradients_numba)
+def _gradients_cuda(images: Array, down: Array, across: Array, grid: tuple[int, int]) -> Array:
+    """One thread per place of the grid."""
+    xp = array_module(images, down, across)
+    images, down, across = (xp.ascontiguousarray(a) for a in (images, down, across))
+    count, tall, wide = images.shape
+    height, width = len(down), len(across)
+    if height >= tall or width >= wide:
+        raise ValueError(f"images of {tall}×{wide} pixels must be larger than the window of {height}×{width}")
+    out = xp.empty((count, 2, *grid), images.dtype)
+    blocks = (cuda.blocks(grid[0] * grid[1], 256), min(count, 65535))
+    arguments = [images, count, tall, wide, down, across, height, width, *grid, out]
+    cuda.launch("burst/latent_gradients", "faded_gradients", blocks, 256, arguments, real=images.dtype)
+    return out
+
+
+expected_spectra = Kernel("expected_spectra", reference=_spectra_reference, cpu=_spectra_numba, cuda=_spectra_cuda)
+faded_gradients = Kernel("faded_gradients", reference=_gradients_reference, cpu=_gradients_numba, cuda=_gradients_cuda)

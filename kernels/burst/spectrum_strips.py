@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from deconvnet.backend import Array, array_module
+from deconvnet.kernels import cuda
 from deconvnet.kernels.compiled import compiled
 from deconvnet.kernels.kernel import Kernel
 from deconvnet.kernels.simd.vector import LANES
@@ -59,7 +60,22 @@ def _numba(spectra: np.ndarray) -> np.ndarray:
     return out
 
 
-to_strips = Kernel("to_strips", reference=_reference, cpu=_numba)
+def _cuda(spectra: Array) -> Array:
+    """One thread per place of a strip."""
+    xp = array_module(spectra)
+    spectra = xp.ascontiguousarray(spectra)
+    *batch, height, width = spectra.shape
+    strips = -(-width // LANES)
+    out = xp.empty((*batch, strips, height, 2, LANES), spectra.real.dtype)
+    arguments = [spectra, out.size // 2, strips, height, width, out]
+    cuda.launch(
+        "burst/spectrum_strips", "to_strips", cuda.blocks(out.size // 2, 256), 256, arguments, real=out.dtype,
+        constants={"LANES": LANES},
+    )  # fmt: skip
+    return out
+
+
+to_strips = Kernel("to_strips", reference=_reference, cpu=_numba, cuda=_cuda)
 
 
 def from_strips(strips: Array, width: int) -> Array:

@@ -2,7 +2,8 @@
 
 All that a least-squares estimate of a PSF of k pixels needs. The compiled twin transforms strips of sixteen columns,
 multiplies, and transforms back within the cache (`deconvnet.kernels.simd.strip_images`); only rows of small lags go on.
-On a GPU these are plain transforms.
+On a GPU whole images are transformed, with a CUDA source for the sums between the transforms. `feature_spectra` needs
+none there: it is `fade_pad` and a transform.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from deconvnet.backend import Array, array_module, irfft2, rfft2
+from deconvnet.kernels import cuda
 from deconvnet.kernels.compiled import compiled
 from deconvnet.kernels.kernel import Kernel
 from deconvnet.kernels.photo.fade import fade_pad
@@ -42,12 +44,15 @@ def _reference(x_spectra: Array, y_spectra: Array, grid: tuple[int, int], side: 
     cross : real array (k, k)
         ``Σ_m F⁻¹ [conj(X_m) Y_m]``, the lag 0 in the middle.
     """
-    xp = array_module(x_spectra, y_spectra)
     own = irfft2((x_spectra.real**2 + x_spectra.imag**2).sum(axis=0), grid)
     cross = irfft2((x_spectra.conj() * y_spectra).sum(axis=0), grid)
-    near, far = xp.arange(side) - side // 2, xp.arange(1 - side, side)
-    own = own[(far % grid[0])[:, None], far % grid[1]]
-    return own, cross[(near % grid[0])[:, None], near % grid[1]]
+    return _around_zero(own, side - 1), _around_zero(cross, side // 2)
+
+
+def _around_zero(correlation: Array, reach: int) -> Array:
+    """The lags from −reach to reach each way, of a periodic correlation."""
+    lags = array_module(correlation).arange(-reach, reach + 1)
+    return correlation[(lags % correlation.shape[0])[:, None], lags % correlation.shape[1]]
 
 
 @compiled
@@ -142,5 +147,19 @@ def _numba(x_spectra, y_spectra, grid, side):
     return _across(own, plan, far) * plan.width, _across(cross, plan, near) * plan.width
 
 
+def _cuda(x_spectra, y_spectra, grid, side):
+    """Both sums in one kernel, one thread per frequency, and their transforms back at once."""
+    xp = array_module(x_spectra, y_spectra)
+    x_spectra, y_spectra = xp.ascontiguousarray(x_spectra), xp.ascontiguousarray(y_spectra)
+    count, *half = x_spectra.shape
+    cuda.expect(x_spectra=(x_spectra, (count, grid[0], grid[1] // 2 + 1)), y_spectra=(y_spectra, x_spectra.shape))
+    sums = xp.empty((2, *half), x_spectra.dtype)
+    arguments = [x_spectra, y_spectra, count, sums[0].size, sums]
+    blocks = cuda.blocks(sums[0].size, 256)
+    cuda.launch("photo/feature_correlations", "summed_products", blocks, 256, arguments, real=sums.real.dtype)
+    own, cross = irfft2(sums, grid)
+    return _around_zero(own, side - 1), _around_zero(cross, side // 2)
+
+
 feature_spectra = Kernel("feature_spectra", reference=_spectra_reference, cpu=_spectra_numba)
-feature_correlations = Kernel("feature_correlations", reference=_reference, cpu=_numba)
+feature_correlations = Kernel("feature_correlations", reference=_reference, cpu=_numba, cuda=_cuda)

@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from deconvnet.backend import Array, array_module, irfft2, rfft2
+from deconvnet.kernels import cuda
 from deconvnet.kernels.compiled import compiled
 from deconvnet.kernels.kernel import Kernel, in_chunks, light
 from deconvnet.kernels.simd.tile_fft import COMPLEX
@@ -291,7 +292,15 @@ def _tanh_numba(values, bias):
     in_chunks(_tanh_rows, (values, bias), len(values), ROWS)
 
 
-tanh_rows = Kernel("tanh_rows", reference=_tanh_reference, cpu=_tanh_numba)
+def _tanh_cuda(values, bias):
+    """One thread per value."""
+    bias = array_module(values, bias).ascontiguousarray(bias)
+    cuda.expect(bias=(bias, values.shape[1:]))
+    arguments = [values, bias, len(bias), values.size]
+    cuda.launch("photo/filter_bank", "tanh_rows", cuda.blocks(values.size, 256), 256, arguments, real=values.dtype)
+
+
+tanh_rows = Kernel("tanh_rows", reference=_tanh_reference, cpu=_tanh_numba, cuda=_tanh_cuda)
 
 
 def _tanh_backward_reference(dvalues: Array, values: Array) -> None:
@@ -300,6 +309,7 @@ def _tanh_backward_reference(dvalues: Array, values: Array) -> None:
     Parameters
     ----------
     dvalues : real array (P, M)
+        C-contiguous.
     values : real array (P, M)
         What `tanh_rows` gave.
     """
@@ -319,4 +329,15 @@ def _tanh_backward_numba(dvalues, values):
     in_chunks(_tanh_rows_backward, (dvalues, values), len(values), light(values.shape[1]))
 
 
-tanh_rows_backward = Kernel("tanh_rows_backward", reference=_tanh_backward_reference, cpu=_tanh_backward_numba)
+def _tanh_backward_cuda(dvalues, values):
+    """One thread per value."""
+    values = array_module(dvalues, values).ascontiguousarray(values)
+    cuda.expect(values=(values, dvalues.shape))
+    arguments = [dvalues, values, dvalues.size]
+    blocks = cuda.blocks(dvalues.size, 256)
+    cuda.launch("photo/filter_bank", "tanh_rows_backward", blocks, 256, arguments, real=dvalues.dtype)
+
+
+tanh_rows_backward = Kernel(
+    "tanh_rows_backward", reference=_tanh_backward_reference, cpu=_tanh_backward_numba, cuda=_tanh_backward_cuda
+)

@@ -2,6 +2,7 @@
 
 A step of plain array code writes about twenty images. The compiled twin keeps all vectors as spectra in strips
 (`deconvnet.kernels.simd.strip_images`): a step is two passes over strips around one over rows, and one for the sums.
+The CUDA twin fuses what stands between two transforms of a step, and nothing of a step waits for the host.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deconvnet.backend import Array, array_module, irfft2, rfft2
+from deconvnet.kernels import cuda
 from deconvnet.kernels.compiled import compiled
 from deconvnet.kernels.kernel import Kernel
 from deconvnet.kernels.simd.line_fft import first_step, is_smooth, second_step
@@ -45,6 +47,8 @@ __all__ = ["conjugate_gradients", "masked_deconvolution"]
 LEAST_DIVISOR = 1e-6
 #: Conjugate gradients end when the preconditioned residual's square has fallen to this share.
 SOLVED = 1e-12
+#: Threads of a block of the CUDA kernels, and the frequencies that each of them sums.
+THREADS, EACH = 256, 4
 
 
 def conjugate_gradients(
@@ -144,11 +148,8 @@ def _reference(
     Conjugate gradients on ``(λ Kᵀ m K + β ∇ᵀ∇) x = λ Kᵀ m y + β ∇ᵀw``, preconditioned by the same system without mask,
     which is diagonal in Fourier space.
     """
-    xp = array_module(x, target, y, mask, psf)
+    otf, rows, columns = _transfer(psf, x)
     real, shape = x.dtype.type, x.shape
-    otf = rfft2(_on_grid(psf, shape))
-    power = otf.real**2 + otf.imag**2
-    rows, columns = _laplacian(xp, shape, x.dtype)
     data_weight, beta = real(data_weight), real(beta)
     smoothness = beta * (rows + columns)
 
@@ -156,9 +157,53 @@ def _reference(
         return data_weight * otf.conj() * rfft2(mask * irfft2(otf * z_hat, shape)) + smoothness * z_hat
 
     rhs_hat = data_weight * otf.conj() * rfft2(mask * y) + beta * rfft2(target)
-    scaled = data_weight * power + smoothness
-    preconditioner = 1 / xp.maximum(scaled, real(LEAST_DIVISOR) * scaled.max())
+    preconditioner = _preconditioner(data_weight * (otf.real**2 + otf.imag**2) + smoothness)
     return irfft2(conjugate_gradients(rfft2(x), normal, rhs_hat, preconditioner, shape, steps), shape)
+
+
+def _transfer(psf, x):
+    """The PSF's transfer function on the grid of x, and the terms of `_laplacian`."""
+    return rfft2(_on_grid(psf, x.shape)), *_laplacian(array_module(psf, x), x.shape, x.dtype)
+
+
+def _preconditioner(scaled):
+    """Inverse of the diagonal system without mask."""
+    return 1 / array_module(scaled).maximum(scaled, scaled.dtype.type(LEAST_DIVISOR) * scaled.max())
+
+
+def _cuda(x, target, y, mask, psf, data_weight, beta, steps):
+    """Transforms by cuFFT; what stands between them is one CUDA kernel each, and so are the sums over the blocks."""
+    xp = array_module(x, target, y, mask, psf)
+    real, shape = x.dtype.type, x.shape
+    otf, rows, columns = _transfer(psf, x)
+    otf, rows, columns = (xp.ascontiguousarray(a) for a in (otf, rows.reshape(-1), columns))
+    weights = real(data_weight), real(beta)
+    inverse = _preconditioner(weights[0] * (otf.real**2 + otf.imag**2) + weights[1] * (rows[:, None] + columns))
+    x_hat = xp.ascontiguousarray(rfft2(x))
+    # The data term and the prior's of the residual at the start.
+    residual = weights[0] * otf.conj() * rfft2(mask * (y - irfft2(otf * x_hat, shape)))
+    residual += weights[1] * (rfft2(target) - (rows[:, None] + columns) * x_hat)
+    blocks = cuda.blocks(x_hat.size, THREADS * EACH)
+    direction, blurred = xp.zeros(x_hat.shape, x_hat.dtype), xp.empty(x_hat.shape, x_hat.dtype)
+    sums, numbers = xp.empty(blocks, x.dtype), xp.zeros(4, x.dtype)  # the four are named in the source
+
+    def launch(kernel, blocks, arguments):
+        constants = {"THREADS": THREADS, "EACH": EACH}
+        cuda.launch("photo/masked_deconvolution", kernel, blocks, THREADS, arguments, real=x.dtype, constants=constants)
+
+    def advance(image_hat, start):
+        launch("advance", blocks, [direction, image_hat, inverse, numbers, *shape, x_hat, residual, sums])
+        launch("residual_size", 1, [sums, blocks, start, numbers])
+
+    advance(direction, True)  # a step of no length finds the first residual's size
+    for _ in range(steps):
+        count = cuda.blocks(x_hat.size, THREADS)
+        launch("next_direction", count, [otf, inverse, residual, numbers, x_hat.size, direction, blurred])
+        image_hat = xp.ascontiguousarray(rfft2(mask * irfft2(blurred, shape)))
+        launch("normal_equations", blocks, [otf, direction, rows, columns, *weights, *shape, image_hat, sums])
+        launch("step_length", 1, [sums, blocks, SOLVED, numbers])
+        advance(image_hat, False)
+    return irfft2(x_hat, shape)
 
 
 class _System(NamedTuple):
@@ -349,4 +394,4 @@ def _numba(x, target, y, mask, psf, data_weight, beta, steps):
     return inverse(x_hat, plan)
 
 
-masked_deconvolution = Kernel("masked_deconvolution", reference=_reference, cpu=_numba)
+masked_deconvolution = Kernel("masked_deconvolution", reference=_reference, cpu=_numba, cuda=_cuda)

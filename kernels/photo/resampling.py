@@ -1,7 +1,6 @@
 """Weighted sums of gathered rows or columns of images: separable resampling in one pass over memory per axis.
 
-In plain array code every tap of the interpolation copies the whole image. A GPU has no kernel of its own here: CuPy
-takes the plain form, a small part of what is done there.
+In plain array code every tap of the interpolation copies the whole image.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from deconvnet.backend import Array, array_module
+from deconvnet.kernels import cuda
 from deconvnet.kernels.compiled import compiled
 from deconvnet.kernels.kernel import Kernel, in_chunks, light
 
@@ -73,4 +73,22 @@ def _numba(x, indices, weights, axis):
     return y
 
 
-gather_sum = Kernel("gather_sum", reference=_reference, cpu=_numba)
+def _cuda(x, indices, weights, axis):
+    """One thread per pixel of the result."""
+    xp = array_module(x, indices, weights)
+    x, indices, weights = (
+        xp.ascontiguousarray(a, dtype=dtype) for a, dtype in ((x, x.dtype), (indices, np.int64), (weights, x.dtype))
+    )
+    count, height, width = x.shape
+    taps, size = indices.shape
+    cuda.expect(weights=(weights, indices.shape))
+    if axis == -1:
+        kernel, extent, y = "gathered_columns", [width], xp.empty((count, height, size), x.dtype)
+    else:
+        kernel, extent, y = "gathered_rows", [height, width], xp.empty((count, size, width), x.dtype)
+    arguments = [x, indices, weights, taps, *extent, size, y.size, y]
+    cuda.launch("photo/resampling", kernel, cuda.blocks(y.size, 256), 256, arguments, real=x.dtype)
+    return y
+
+
+gather_sum = Kernel("gather_sum", reference=_reference, cpu=_numba, cuda=_cuda)

@@ -82,6 +82,12 @@ def _deconvolution(rng, real, size):
     return [x, target, y, mask, psf / psf.sum(), 30.0, 2.0, 3]
 
 
+def _solved(rng, real, size):
+    """All pixels count, so that the preconditioner is the inverse: more steps than there is something to do."""
+    x, target, y, mask, *rest, _ = _deconvolution(rng, real, size)
+    return [x, target, y, np.ones_like(mask), *rest, 6]
+
+
 def _shrinkage(rng, real, size):
     steps = np.cumsum(rng.standard_normal(size), axis=1).astype(real)
     return [steps, np.cumsum(0.2 + rng.random(40)).astype(real), 0.4, 1.1, 8.0]
@@ -93,7 +99,8 @@ CASES = [
     Case(projected_gradient, _psfs, PSFS),
     Case(projected_gradient, _one_support, PSFS, variant="one support"),
     Case(projected_gradient, _few_pixels, PSFS, variant="few pixels"),
-    Case(median_magnitude, _values, ((1, 1), (1, 2), (40, 51), (41, 51))),
-    Case(masked_deconvolution, _deconvolution, GRIDS[1:], tolerance=2e-5),
+    Case(median_magnitude, _values, ((1, 1), (1, 2), (3, 1), (40, 51), (41, 51), (67, 63))),
+    Case(masked_deconvolution, _deconvolution, ((3, 3), (14, 11), *GRIDS[1:]), tolerance=2e-5),
+    Case(masked_deconvolution, _solved, ((3, 3), (24, 20)), variant="solved", tolerance=2e-5),
     Case(table_shrinkage, _shrinkage, GRIDS, tolerance=2e-5),
 ]

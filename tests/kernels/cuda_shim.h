@@ -65,6 +65,11 @@ inline float __int_as_float(int x) { return __builtin_bit_cast(float, x); }
 inline int __float_as_int(float x) { return __builtin_bit_cast(int, x); }
 inline int __popc(unsigned int x) { return __builtin_popcount(x); }
 template <class T> inline T __ldg(const T *p) { return *p; }
+inline unsigned int atomicAdd(unsigned int *p, unsigned int x) {
+    unsigned int before = *p;
+    *p += x;
+    return before;
+}
 
 namespace cuda_shim {
 constexpr size_t stack_size = 64 * 1024;

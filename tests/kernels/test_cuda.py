@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from deconvnet.kernels import cuda
+from deconvnet.kernels.photo import masked_deconvolution
 from deconvnet.kernels.photo.quotient import quotient_spectrum
 from tests.kernels import nvrtc
-from tests.kernels.case import all_cases, copies
+from tests.kernels.case import all_cases, assert_contract, copies
 from tests.kernels.cuda_on_cpu import (
     compiled,
     compiler,
@@ -147,6 +148,15 @@ def test_the_shim_sees_a_deleted_barrier():
 def test_the_shim_refuses_a_barrier_that_not_all_threads_reach(wrong):
     with pytest.raises(RuntimeError, match="same __syncthreads"):
         _reversed_by(REVERSE.replace("__syncthreads();", wrong), False)
+
+
+@needs_compiler
+def test_sums_over_more_blocks_than_a_block_has_threads(monkeypatch):
+    monkeypatch.setattr(masked_deconvolution, "THREADS", 16)
+    monkeypatch.setattr(masked_deconvolution, "EACH", 2)
+    case = next(case for case in CASES if case.name == "masked_deconvolution")
+    with executed_on_the_cpu():
+        assert_contract(case, "cuda", np.float64, (45, 30), np.random.default_rng(20151))  # 720 frequencies, 23 blocks
 
 
 def _quotient_arguments():
