@@ -9,7 +9,11 @@ here = Path(__file__).parent
 version = {}
 exec((here / "deconvnet" / "_version.py").read_text(), version)
 
+HEIF = ["pillow-heif>=0.13"]
+RAW = ["rawpy>=0.18"]
 TEST = [
+    *HEIF,
+    *RAW,
     "nvidia-cuda-nvrtc-cu12; sys_platform == 'linux' and platform_machine == 'x86_64'",
     "pytest>=7.4",
     "ruff>=0.5",
@@ -53,11 +57,11 @@ setup(
         "deconvnet.weights": ["*.safetensors", "*.md"],
     },
     install_requires=[
-        "imageio>=2.31",
+        "imagecodecs>=2023.1.23",
         "matplotlib>=3.7",
         "numba>=0.59",
         "numpy>=1.26",
-        "pillow>=9.4",
+        "pillow>=10.1",
         "safetensors>=0.4",
         "scikit-image>=0.22",
         "scipy>=1.11",
@@ -68,6 +72,8 @@ setup(
     extras_require={
         "cuda12": ["cupy-cuda12x"],
         "cuda13": ["cupy-cuda13x"],
+        "heif": HEIF,
+        "raw": RAW,
         "test": TEST,
         "bench": ["torch"],
         "dev": [*TEST, "mypy>=1.10", "pre-commit>=3.5"],

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable
 
-__all__ = ["DeconvnetError", "exit_status", "say"]
+__all__ = ["DeconvnetError", "Terminated", "exit_status", "print_out", "say"]
 
 
 class DeconvnetError(ValueError):
@@ -17,10 +18,31 @@ class DeconvnetError(ValueError):
     """
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: as Ctrl-C, but the status tells them apart."""
+
+
 def say(line: str) -> None:
     """Print a line on standard error, if there is one: what cannot be said must not cost what was computed."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         print(line, file=sys.stderr, flush=True)
+
+
+def print_out(text: str) -> None:
+    """Print what a command was asked for on standard output, now.
+
+    Raises
+    ------
+    DeconvnetError
+        If nobody can read it: a pipe that was closed, a full disk. Standard output leads nowhere from then on.
+    """
+    try:
+        print(text, flush=True)
+    except (OSError, ValueError) as error:
+        with contextlib.suppress(OSError, ValueError):  # what Python still holds would fail again when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        reason = getattr(error, "strerror", None) or error
+        raise DeconvnetError(f"standard output cannot be written: {reason}") from error
 
 
 def exit_status(program: str, command: Callable[[], int | None], *, interrupted: str = "interrupted") -> int:
@@ -39,7 +61,7 @@ def exit_status(program: str, command: Callable[[], int | None], *, interrupted:
     -------
     int
         Exit status: what the command returned, or 0; 2 after a `DeconvnetError` or if there is not enough memory;
-        130 after Ctrl-C.
+        130 after Ctrl-C; 143 after SIGTERM, where that is raised as `Terminated`.
     """
     try:
         return command() or 0
@@ -47,6 +69,8 @@ def exit_status(program: str, command: Callable[[], int | None], *, interrupted:
         message, status = str(error), 2
     except MemoryError:
         message, status = "not enough memory: use fewer or smaller pictures", 2
+    except Terminated:
+        message, status = interrupted, 143
     except KeyboardInterrupt:
         message, status = interrupted, 130
     say(f"{program}: {message}")

@@ -16,7 +16,7 @@ RESTORE = NETWORKS | {"blur", "restore", "colour", "metrics", "io"}
 ALLOWED = {
     "_version": set(),
     "errors": set(),
-    "files": {"errors"},
+    "files": {"errors", "_version"},
     "weights": {"errors"},
     "backend": {"errors", "parallel"},
     "parallel": {"errors"},

@@ -15,16 +15,18 @@ from deconvnet.io import check_writable, list_pictures, read_image, write_image
 def test_8_bits_survive_a_round_trip(tmp_path, rng, suffix, shape):
     whole = rng.integers(0, 256, shape)
     write_image(tmp_path / f"a{suffix}", (whole / 255).astype(np.float32))
-    pixels, bits = read_image(tmp_path / f"a{suffix}")
+    pixels, bits, _ = read_image(tmp_path / f"a{suffix}")
     assert bits == 8 and pixels.dtype == np.float32
     np.testing.assert_array_equal(np.rint(pixels * 255), whole)
 
 
-@pytest.mark.parametrize(("suffix", "shape"), [(".png", (7, 9)), (".tif", (7, 9)), (".tif", (7, 9, 3))])
+@pytest.mark.parametrize(
+    ("suffix", "shape"), [(".png", (7, 9)), (".png", (7, 9, 3)), (".tif", (7, 9)), (".tif", (7, 9, 3))]
+)
 def test_16_bits_survive_a_round_trip(tmp_path, rng, suffix, shape):
     whole = rng.integers(0, 65536, shape)
     write_image(tmp_path / f"a{suffix}", whole / 65535, bits=16)
-    pixels, bits = read_image(tmp_path / f"a{suffix}")
+    pixels, bits, _ = read_image(tmp_path / f"a{suffix}")
     assert bits == 16
     np.testing.assert_array_equal(np.rint(pixels * 65535.0), whole)
 
@@ -77,7 +79,7 @@ def test_alpha_survives_a_round_trip_if_asked(tmp_path, suffix, bits, tolerance,
     smooth[..., -1] = np.linspace(0, 1, 40)
     largest = 2**bits - 1
     write_image(tmp_path / f"a{suffix}", smooth, bits)
-    pixels, found = read_image(tmp_path / f"a{suffix}", keep_alpha=True)
+    pixels, found, _ = read_image(tmp_path / f"a{suffix}", keep_alpha=True)
     assert found == bits
     np.testing.assert_array_equal(np.rint(pixels[..., -1] * largest), np.rint(smooth[..., -1] * largest))
     opaque = smooth[..., -1] > 0.1  # WebP forgets what cannot be seen
@@ -91,8 +93,7 @@ def test_16_bit_png_with_alpha_is_a_valid_file(tmp_path, rng, channels):
     whole = rng.integers(0, 65536, (8, 5, channels))
     write_image(tmp_path / "a.png", whole / 65535, bits=16)
     pixels = read_image(tmp_path / "a.png", keep_alpha=True).pixels
-    assert pixels.shape == (8, 5, 4) or channels == 2
-    np.testing.assert_allclose(pixels[..., -1], whole[..., -1] / 65535, atol=1 / 255)
+    np.testing.assert_array_equal(np.rint(pixels * 65535.0), whole)
 
 
 def test_a_picture_without_alpha_gets_none(tmp_path, rng):

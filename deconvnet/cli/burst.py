@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from deconvnet.cli.options import Subparsers, add_device, add_quiet, add_threads
+from deconvnet.cli.options import Subparsers, add_device, add_json, add_output, add_part, add_quiet, add_threads
 from deconvnet.errors import DeconvnetError, say
-from deconvnet.progress import step
-
-if TYPE_CHECKING:
-    import numpy as np
 
 __all__ = ["add_burst"]
 
@@ -25,8 +20,7 @@ def add_burst(commands: Subparsers) -> None:
         description="One sharp picture from a burst of shaky photographs of the same scene.",
     )
     parser.add_argument("frames", nargs="+", metavar="FRAME", help="the frames: two or more pictures, or one folder")
-    parser.add_argument("-o", "--output", required=True, metavar="OUT.png", help="the picture to write")
-    parser.add_argument("--bits", type=int, choices=(8, 16), default=8, help="bits a channel of OUT (default 8)")
+    add_output(parser)
     method = parser.add_argument_group("method")
     method.add_argument(
         "--method",
@@ -60,91 +54,46 @@ def add_burst(commands: Subparsers) -> None:
     motion.add_argument(
         "--no-register", dest="register", action="store_const", const="none", help="the frames are registered already"
     )
+    add_part(parser)
     add_device(parser)
     add_threads(parser)
     add_quiet(parser)
+    add_json(parser)
     parser.set_defaults(run=_burst)
 
 
-def _frame_files(names: list[str]) -> list[Path]:
-    """The files of two or more pictures, or of one folder."""
+def _frame_files(names: list[str]) -> tuple[list[Path], bool]:
+    """The files of two or more pictures, or of one folder, and whether it was a folder.
+
+    Of a folder, pictures that this package wrote are no frames: an earlier result may lie in it.
+    """
+    from deconvnet.files.metadata import written_here
     from deconvnet.io import list_pictures
 
     files = [Path(name) for name in names]
-    if len(files) == 1 and files[0].is_dir():
-        files = list_pictures(files[0])
-    elif any(file.is_dir() for file in files):
-        raise DeconvnetError("name either one folder or picture files, not both")
-    for file in files:
-        if not file.is_file():
-            raise DeconvnetError(f"there is no file {file}")
-    if len(files) < 2:
-        raise DeconvnetError(f"a burst needs at least two frames, and {files[0]} is the only one")
-    return files
-
-
-def _psf_folder(name: str) -> Path:
-    """The folder for pictures of PSFs, made if its parent exists."""
-    from deconvnet.io import check_writable
-
-    folder = Path(name)
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise DeconvnetError(f"the folder {folder} cannot be made: {error.strerror}") from error
-    check_writable(folder / "psf_01.png")
-    return folder
+    if not (len(files) == 1 and files[0].is_dir()):
+        if any(file.is_dir() for file in files):
+            raise DeconvnetError("name either one folder or picture files, not both")
+        return files, False
+    found = []
+    for file in list_pictures(files[0]):
+        if written_here(file):
+            say(f"deconvnet: {file} is left out: it is a result, no frame")
+        else:
+            found.append(file)
+    if not found:
+        raise DeconvnetError(f"no frames in {files[0]}: its pictures are results")
+    return found, True
 
 
 def _burst(options: argparse.Namespace) -> None:
-    from deconvnet.backend import resolve_device
-    from deconvnet.io import check_writable, read_image, write_image
+    from deconvnet.cli.items import BurstItem
+    from deconvnet.cli.running import item_from, run_and_report
 
-    # Everything that can be refused is refused before the long work.
-    files = _frame_files(options.frames)
-    output = Path(options.output)
-    if output.resolve() in [file.resolve() for file in files]:
-        raise DeconvnetError(f"{output} is one of the frames: choose another name or folder for the output")
-    check_writable(output, options.bits)
-    if options.psf_out and options.method != "network":
-        raise DeconvnetError(f"--method {options.method} estimates no PSFs: leave --psf-out away")
-    device = resolve_device(options.device)
-    model = None
-    if options.method == "network":
-        from deconvnet.networks.io import load_network
+    files, lenient = _frame_files(options.frames)
+    frames = tuple(str(file) for file in files)
 
-        model = load_network(options.model, kind="burst", device=device)
+    def described(result: dict[str, Any]) -> str:
+        return f"{options.output}: {result['width']}×{result['height']} pixels from {result['frames']} frames"
 
-    from deconvnet.restore.burst.deblur import deblur_burst
-
-    folder = _psf_folder(options.psf_out) if options.psf_out is not None else None
-    progress = not options.quiet
-
-    def frames() -> Iterator[np.ndarray]:
-        with step("reading", len(files), "frame", shown=progress) as reading:
-            for file in files:
-                yield read_image(file).pixels
-                reading.update()
-
-    result = deblur_burst(
-        frames(),
-        model=model,
-        method=options.method,
-        stride=options.stride,
-        channels=options.channels,
-        register=options.register,
-        p=options.p,
-        refine=options.refine,
-        device=device,
-        progress=progress,
-        return_psfs=folder is not None,
-    )
-    picture, psfs = (result, None) if folder is None else result
-    write_image(output, picture, options.bits)
-    if folder is not None and psfs is not None:
-        from deconvnet.inspect.psf_picture import draw_psfs
-
-        for index in range(psfs.shape[2]):
-            write_image(folder / f"psf_{index + 1:02d}.png", draw_psfs(picture, psfs[:, :, index]))
-    if progress:
-        say(f"{output}: {picture.shape[1]}×{picture.shape[0]} pixels from {len(files)} frames")
+    run_and_report(item_from(BurstItem, options, frames=frames, lenient=lenient), options, described)

@@ -26,10 +26,11 @@ def add_inspect(commands: Subparsers) -> None:
 
 def _inspect(options: argparse.Namespace) -> None:
     from deconvnet.colour import luminance
+    from deconvnet.errors import print_out
     from deconvnet.inspect.model import inspect_model
     from deconvnet.io import read_image
     from deconvnet.restore.photo.deblur import checked_photo
 
     image = luminance(checked_photo(read_image(options.image).pixels)[0]) if options.image else None
     for picture in inspect_model(options.model, options.output, image):
-        print(picture)
+        print_out(str(picture))

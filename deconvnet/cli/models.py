@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from deconvnet.cli.options import Subparsers
+from deconvnet.errors import print_out
 
 __all__ = ["add_models"]
 
@@ -18,5 +19,4 @@ def add_models(commands: Subparsers) -> None:
 def _models(options: argparse.Namespace) -> None:
     from deconvnet.weights import shipped_models
 
-    for name, title in shipped_models().items():
-        print(f"{name:10s} {title}")
+    print_out("\n".join(f"{name:10s} {title}" for name, title in shipped_models().items()))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from deconvnet.cli.options import Subparsers, add_device, add_quiet, add_threads
-from deconvnet.errors import DeconvnetError, say
+from deconvnet.cli.options import Subparsers, add_device, add_json, add_output, add_part, add_quiet, add_threads
 
 __all__ = ["add_photo"]
 
@@ -19,14 +17,8 @@ def add_photo(commands: Subparsers) -> None:
         help="a sharp picture from one shaky photograph",
         description="A sharp picture from one shaky photograph.",
     )
-    parser.add_argument("photo", metavar="IN", help="the shaky photograph, grey or colour, 8 or 16 bit")
-    parser.add_argument(
-        "-o",
-        "--output",
-        required=True,
-        metavar="OUT.png",
-        help="the picture to write; 16 bit stay 16 bit where the format has them",
-    )
+    parser.add_argument("photo", metavar="IN", help="the shaky photograph, grey or colour, of any depth")
+    add_output(parser)
     parser.add_argument(
         "--model",
         default="photo",
@@ -69,70 +61,20 @@ def add_photo(commands: Subparsers) -> None:
     parser.add_argument(
         "--noise", type=float, metavar="SIGMA", help="noise of the photo, in 0..1 (estimated); more is smoother"
     )
+    add_part(parser)
     add_device(parser)
     add_threads(parser)
     add_quiet(parser)
+    add_json(parser)
     parser.set_defaults(run=_photo)
 
 
-def _same_file(a: str | Path, b: str | Path) -> bool:
-    return Path(a).resolve() == Path(b).resolve()
-
-
 def _photo(options: argparse.Namespace) -> None:
-    from deconvnet.backend import resolve_device
-    from deconvnet.colour import luminance
-    from deconvnet.inspect.psf_picture import draw_psf_grid
-    from deconvnet.io import WITH_ALPHA, WRITABLE, check_writable, read_image, write_image
-    from deconvnet.networks.io import load_network
-    from deconvnet.restore.photo.deblur import deblur
-    from deconvnet.restore.photo.psf import check_psf_options
+    from deconvnet.cli.items import PhotoItem
+    from deconvnet.cli.running import item_from, run_and_report
 
-    # Everything that can be refused is refused before the long work.
-    output = Path(options.output)
-    inputs = [options.photo] + ([options.psf] if options.psf else [])
-    written = [output] + ([Path(options.psf_out)] if options.psf_out else [])
-    for out in written:
-        check_writable(out)
-        for name in inputs:
-            if _same_file(out, name):
-                raise DeconvnetError(f"{out} would replace what is read: choose another name")
-    if len(written) == 2 and _same_file(*written):
-        raise DeconvnetError(f"{output} is named for the picture and for the PSF: choose two names")
-    if options.psf and options.varying:
-        raise DeconvnetError("a known PSF holds for the whole photo: leave either --psf or --varying away")
-    device = resolve_device(options.device)
-    model: Any = None
-    psf = None
-    if options.psf:
-        psf = luminance(read_image(options.psf).pixels)
-    else:
-        model = load_network(options.model, kind="photo", device=device)
-        check_psf_options(model, options.psf_size, options.psf_sharpen, options.psf_threshold, options.refine)
-    pixels, bits = read_image(options.photo, keep_alpha=output.suffix.lower() in WITH_ALPHA)
-    bits = 16 if bits > 8 and 16 in WRITABLE[output.suffix.lower()] else 8
-    sharp, psf = deblur(
-        pixels,
-        model=model,
-        psf_size=options.psf_size,
-        refine=options.refine,
-        psf_sharpen=options.psf_sharpen,
-        psf_threshold=options.psf_threshold,
-        psf=psf,
-        nonblind=options.nonblind,
-        noise=options.noise,
-        varying=options.varying,
-        device=device,
-        progress=not options.quiet,
-        return_psf=True,
-    )
-    write_image(output, sharp, bits)
-    if options.psf_out:
-        suffix = Path(options.psf_out).suffix.lower()
-        if psf.ndim == 2:  # as it is, so that it can be read again with --psf
-            write_image(options.psf_out, psf / psf.max(), max(WRITABLE[suffix]))
-        else:
-            write_image(options.psf_out, draw_psf_grid(psf))
-    if not options.quiet:
-        size = f"{psf.shape[-1]}×{psf.shape[-2]}"
-        say(f"{output}: {sharp.shape[1]}×{sharp.shape[0]} pixels, PSF of {size}")
+    def described(result: dict[str, Any]) -> str:
+        psf = "×".join(str(side) for side in reversed(result["psf_size"]))
+        return f"{options.output}: {result['width']}×{result['height']} pixels, PSF of {psf}"
+
+    run_and_report(item_from(PhotoItem, options), options, described)
