@@ -10,19 +10,26 @@ import argparse
 import dataclasses
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deconvnet.backend import Array
 from deconvnet.files import save_figure
 from deconvnet.layers.losses import log_squared_error
 from deconvnet.metrics import psnr
-from deconvnet.networks.image_network import ImageNetwork
+from deconvnet.networks.image_network import ImageNetwork, Measured
 from deconvnet.ops.border import extend_periodically, extended_shape
 from deconvnet.ops.psf import psf_to_otf
 from deconvnet.restore.deconvolve.measured import measure
 from deconvnet.restore.deconvolve.operators import SATURATED
 from deconvnet.restore.deconvolve.solvers import deconvolve, estimate_noise
 from train.command import add_run_options, positive, read_photographs, run
+
+if TYPE_CHECKING:
+    from deconvnet.blur.synthesis import Bursts, BurstSynthesizer
 
 PROGRAM = "train.image"
 OUT = "runs/image"
@@ -35,7 +42,7 @@ ROWS = (("1 % noise", 0.01, True), ("3 % noise", 0.03, True), ("1 % noise, PSF e
 EXACT = 0.002
 
 
-def disturbed(rng, psfs):
+def disturbed(rng: np.random.Generator, psfs: Array) -> np.ndarray:
     """PSFs (B, k, k) as wrong as estimates are: softer, uneven, without their faint parts."""
     side = psfs.shape[-1]
     offset = np.arange(side) - side // 2
@@ -53,7 +60,7 @@ def disturbed(rng, psfs):
     return found
 
 
-def on_grid(frames, psfs):
+def on_grid(frames: Array, psfs: Array) -> tuple[Array, Array, Array]:
     """Blurry crops (B, H, W) continued to a periodic grid, transforms of the PSFs, and where the crops were seen."""
     shape = extended_shape(frames.shape[-2:], psfs.shape[-1])
     seen = np.zeros((len(frames), *shape), frames.dtype)
@@ -61,7 +68,7 @@ def on_grid(frames, psfs):
     return extend_periodically(frames, shape), psf_to_otf(psfs, shape), seen
 
 
-def unexplained(frames, sharp, psfs, reach):
+def unexplained(frames: Array, sharp: Array, psfs: Array, reach: int) -> np.ndarray:
     """Standard deviation of what PSFs leave of blurry crops (B, H, W), from the sharp ones, without the noise."""
     shape = frames.shape[-2:]
     predicted = np.fft.irfft2(np.fft.rfft2(sharp) * psf_to_otf(psfs, shape), shape)
@@ -72,21 +79,21 @@ def unexplained(frames, sharp, psfs, reach):
 class Case:
     """Blurry crops with PSFs and the noise levels that go with them."""
 
-    def __init__(self, frames, sharp, psfs, noise):
+    def __init__(self, frames: Array, sharp: Array, psfs: Array, noise: Array) -> None:
         self.frames, self.sharp, self.psfs, self.noise = frames, sharp, psfs, noise
 
-    def measured(self, chosen=slice(None)):
+    def measured(self, chosen: slice = slice(None)) -> Measured:
         frames, psfs = self.frames[chosen], self.psfs[chosen]
         y, otf, seen = on_grid(frames, psfs)
         return measure(y, otf, self.noise[chosen], seen)
 
-    def inside(self, pictures, border):
+    def inside(self, pictures: Array, border: int) -> Array:
         """The crop's pixels without a border."""
         height, width = self.frames.shape[-2:]
         return pictures[:, border : height - border, border : width - border]
 
 
-def make_case(rng, batch, share):
+def make_case(rng: np.random.Generator, batch: Bursts, share: float) -> Case:
     """A `Case` of a batch of bursts of one frame; ``share`` of them get disturbed PSFs."""
     frames, psfs = batch.frames[:, 0], batch.psfs[:, 0]
     noise = np.array([max(estimate_noise(frame), EXACT) for frame in frames], np.float32)
@@ -109,33 +116,40 @@ class ImageTask:
 
     unit = " dB"
 
-    def __init__(self, network, settings, training, validation):
+    def __init__(
+        self,
+        network: ImageNetwork,
+        settings: dict[str, Any],
+        training: Sequence[tuple[BurstSynthesizer, int]],
+        validation: Mapping[str, Case],
+    ) -> None:
         self.network, self.settings, self.training, self.validation = network, settings, training, validation
 
-    def resume(self, step):
+    def resume(self, step: int) -> None:
         """Nothing changes with the step."""
 
-    def trainable(self, step):
+    def trainable(self, step: int) -> None:
         return None
 
-    def accumulate(self, rng, step, running):
+    def accumulate(self, rng: np.random.Generator, step: int, running: float | None) -> tuple[float, float]:
         begun = time.perf_counter()
         synthesizer, batch = self.training[int(rng.random() < self.settings["large"])]
         case = make_case(rng, synthesizer.batch(rng, batch, 1), self.settings["estimated"])
         measured = case.measured()
         synthesis = time.perf_counter() - begun
         pictures, cache = self.network.forward(measured, train=True)
+        assert cache is not None
         loss, slope = log_squared_error(case.inside(pictures, BORDER), case.inside(case.sharp, BORDER), FLOOR)
         dpictures = np.zeros_like(pictures)
         case.inside(dpictures, BORDER)[...] = slope
         self.network.backward(dpictures, cache)
         return float(loss), synthesis
 
-    def restored(self, case):
+    def restored(self, case: Case) -> Array:
         parts = [self.network.forward(case.measured(slice(i, i + 4)))[0] for i in range(0, len(case.frames), 4)]
         return np.concatenate(parts)
 
-    def validate(self):
+    def validate(self) -> dict[str, float]:
         border = self.settings["validation_border"]
         found = {
             name: float(
@@ -145,7 +159,7 @@ class ImageTask:
         }
         return found
 
-    def reference_scores(self):
+    def reference_scores(self) -> dict[str, dict[str, float]]:
         border = self.settings["validation_border"]
         scores = {}
         for name, case in self.validation.items():
@@ -167,10 +181,10 @@ class ImageTask:
         found = [getattr(case.measured(slice(i, i + 4)), name) for i in range(0, len(case.frames), 4)]
         return np.concatenate([part if name == "sparse" else part[1] for part in found])
 
-    def summary(self):
+    def summary(self) -> dict[str, Any]:
         return {"network": self.network.name, "references": self.reference_scores()}
 
-    def picture(self, path):
+    def picture(self, path: Path) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -236,7 +250,7 @@ def _parser():
     return parser
 
 
-def make_task(settings, device, *, quiet=False):
+def make_task(settings: dict[str, Any], device: str, *, quiet: bool = False) -> ImageTask:
     """The task of a run: photographs, synthesizers, validation set and network."""
     from deconvnet.blur.psf import load_shake
     from deconvnet.blur.synthesis import BurstSettings, BurstSynthesizer
@@ -283,7 +297,7 @@ def _report(summary):
         yield f"{name}: " + ", ".join(f"{what} {value:.2f}" for what, value in found.items())
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     """Entry of ``python -m train.image``; returns the exit status."""
     said = vars(_parser().parse_args(arguments))
     return run(

@@ -84,7 +84,7 @@ class Schedule(NamedTuple):
 class _Metrics:
     """Rows of ``metrics.csv``, rewritten whole so that a kill leaves the old file or the new one."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: list[dict[str, float]] = []
 

@@ -10,10 +10,13 @@ import argparse
 import dataclasses
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deconvnet.backend import array_module, to_device, to_host
+from deconvnet.backend import Array, array_module, to_device, to_host
 from deconvnet.blur.simple_paths import sample_pause_psfs, sample_stroke_psfs
 from deconvnet.blur.synthesis import BurstSettings, BurstSynthesizer
 from deconvnet.errors import DeconvnetError
@@ -21,6 +24,12 @@ from deconvnet.files import save_figure
 from deconvnet.layers.psf_resize import psf_resize
 from deconvnet.networks.io import build_network, load_network
 from train.command import add_run_options, positive, read_photographs, run
+
+if TYPE_CHECKING:
+    from deconvnet.blur.photographs import Photographs
+    from deconvnet.blur.psf import Shake
+    from deconvnet.blur.synthesis import Bursts
+    from deconvnet.networks.photo_scale_free import ScaleFreePhoto
 
 PROGRAM = "train.photo_any"
 OUT = "runs/photo-any"
@@ -35,7 +44,7 @@ STROKES, PAUSES = 0.15, 0.15  # shares of the PSFs that are simple paths
 ACROSS = 64  # pixels by which crops are larger than five times the PSF's side
 
 
-def shifted_errors(psfs, truth, reach=None):
+def shifted_errors(psfs: Array, truth: Array, reach: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Relative errors of PSFs with whole-pixel shifts forgiven, and the shifts.
 
     Parameters
@@ -65,7 +74,7 @@ def shifted_errors(psfs, truth, reach=None):
     return np.maximum(errors, 0), np.stack([lags[best // len(lags)], lags[best % len(lags)]], axis=1)
 
 
-def move(psfs, shifts):
+def move(psfs: Array, shifts: Array) -> Array:
     """PSFs moved by whole pixels down and right; what leaves the grid is lost."""
     xp = array_module(psfs)
     moved = xp.zeros_like(psfs)
@@ -91,11 +100,21 @@ class MixedShake(BurstSynthesizer):
         Share of the examples whose frames are sharpened after all that happened to them.
     """
 
-    def __init__(self, photographs, settings, shake=None, *, simple=(STROKES, PAUSES), sharpened=0.0):
+    def __init__(
+        self,
+        photographs: Photographs,
+        settings: BurstSettings,
+        shake: Shake | None = None,
+        *,
+        simple: tuple[float, float] = (STROKES, PAUSES),
+        sharpened: float = 0.0,
+    ) -> None:
         super().__init__(photographs, settings, shake)
         self.simple, self.sharpened = simple, sharpened
 
-    def psfs(self, rng, batch, frames, *, device="cpu"):
+    def psfs(
+        self, rng: np.random.Generator, batch: int, frames: int, *, device: str = "cpu"
+    ) -> tuple[Array, np.ndarray]:
         psfs, sharp = super().psfs(rng, batch, frames, device=device)
         number = rng.random(batch)
         size = self.settings.psf_size
@@ -108,7 +127,7 @@ class MixedShake(BurstSynthesizer):
                 psfs[to_device(chosen, device), 0] = sample(rng, len(chosen), support, size, device=device)
         return psfs, sharp
 
-    def batch(self, rng, batch, frames, *, device="cpu"):
+    def batch(self, rng: np.random.Generator, batch: int, frames: int, *, device: str = "cpu") -> Bursts:
         made = super().batch(rng, batch, frames, device=device)
         if self.sharpened:
             amount = rng.uniform(0.2, 1.0, batch) * (rng.random(batch) < self.sharpened)
@@ -116,7 +135,7 @@ class MixedShake(BurstSynthesizer):
         return made
 
 
-def unsharp_mask(frames, amount):
+def unsharp_mask(frames: Array, amount: Array) -> Array:
     """What a camera's sharpening makes of frames (B, N, H, W): ``y + amount (y − smooth(y))``, 3×3 binomial."""
     xp = array_module(frames)
     smooth = frames
@@ -128,7 +147,7 @@ def unsharp_mask(frames, amount):
     return xp.clip(frames + amount[:, None, None, None] * (frames - smooth), 0, 1)
 
 
-def crop_of(psf_size):
+def crop_of(psf_size: int) -> int:
     """Side of the training crops of a PSF size: larger for larger PSFs, a multiple of 16."""
     return 16 * round((ACROSS + 5 * psf_size) / 16)
 
@@ -144,7 +163,7 @@ class AnyValidation:
     psf_size, crop, count : int
     """
 
-    def __init__(self, photographs, shake, psf_size, crop, count):
+    def __init__(self, photographs: Photographs, shake: Shake | None, psf_size: int, crop: int, count: int) -> None:
         preset = dataclasses.replace(
             BurstSettings.plain(psf_size=psf_size, crop=crop, noise=VALIDATION_NOISE),
             supports=(psf_size,),
@@ -157,7 +176,7 @@ class AnyValidation:
         self.frames = np.concatenate([p.frames[:, 0] for p in parts])
         self.psfs = np.concatenate([p.psfs[:, 0] for p in parts])
 
-    def estimates(self, network, device, chosen=slice(None)):
+    def estimates(self, network: Any, device: str, chosen: slice | np.ndarray = slice(None)) -> np.ndarray:
         """PSFs of the finest level (count, k, k), on the CPU."""
         frames = self.frames[chosen]
         parts = [
@@ -182,20 +201,27 @@ class AnyTask:
 
     unit = ""
 
-    def __init__(self, network, settings, training, validation, device):
+    def __init__(
+        self,
+        network: ScaleFreePhoto,
+        settings: dict[str, Any],
+        training: Mapping[tuple[int, bool], MixedShake],
+        validation: Sequence[AnyValidation],
+        device: str,
+    ) -> None:
         self.network, self.settings, self.device = network, settings, device
         self.training, self.validation = training, validation
         # Large PSFs need large crops: they are drawn less often, so that each size gets about the same time.
         odds = np.array([crop_of(size) ** -2.0 for size in settings["psf_sizes"]])
         self.odds = odds / odds.sum()
 
-    def resume(self, step):
+    def resume(self, step: int) -> None:
         """Nothing changes with the step."""
 
-    def trainable(self, step):
+    def trainable(self, step: int) -> None:
         return None
 
-    def accumulate(self, rng, step, running):
+    def accumulate(self, rng: np.random.Generator, step: int, running: float | None) -> tuple[float, float]:
         begun = time.perf_counter()
         size = int(rng.choice(self.settings["psf_sizes"], p=self.odds))
         camera = bool(rng.random() < self.settings["camera"])
@@ -205,16 +231,17 @@ class AnyTask:
         # A number of iterations drawn anew makes the stage good at mending what it has made itself.
         self.network.iterations = int(rng.integers(self.settings["iterations"])) + 1
         psfs, cache = self.network.forward(batch.frames[:, 0], size, train=True)
+        assert cache is not None
         losses, dpsfs = self.loss(psfs, truth)
         kept = losses[-1] <= (np.inf if running is None else OUTLIER * running)
         if not kept.any():
-            return running, synthesis
+            return (np.inf if running is None else running), synthesis
         where = to_device(kept.astype(np.float32), self.device)[:, None, None] * (len(kept) / kept.sum())
         self.network.backward([dpsf * where for dpsf in dpsfs], cache)
         self.network.iterations = self.settings["iterations"]
         return float(losses[-1][kept].mean()), synthesis
 
-    def loss(self, psfs, truth):
+    def loss(self, psfs: Sequence[Array], truth: Array) -> tuple[list[np.ndarray], list[Array]]:
         """Relative errors (B,) and the loss's gradient of every PSF, coarse to fine.
 
         The truth of a coarser level is the true PSF on its pixels. With ``shifts`` it may lie a few pixels off:
@@ -239,7 +266,7 @@ class AnyTask:
             gradients.append(residual * (2 * factor / len(psf)) / (energy * (1 + errors / HALF)))
         return losses, gradients
 
-    def validate(self):
+    def validate(self) -> dict[str, float]:
         scores = {}
         for data in self.validation:
             errors = shifted_errors(data.estimates(self.network, self.device), data.psfs)[0]
@@ -247,21 +274,23 @@ class AnyTask:
             scores[f"median {data.psf_size} px"] = float(np.median(errors))
         return scores
 
-    def reference_scores(self):
+    def reference_scores(self) -> dict[str, dict[str, float]]:
         found = {}
         for data in self.validation:
             mean = np.broadcast_to(data.psfs.mean(axis=0), data.psfs.shape)
             found[f"PSF error {data.psf_size} px"] = {"mean PSF": float(shifted_errors(mean, data.psfs)[0].mean())}
         return found
 
-    def summary(self):
+    def summary(self) -> dict[str, Any]:
         return {"network": self.network.name, "psf_error": {k: round(v, 4) for k, v in self.validate().items()}}
 
-    def picture(self, path):
+    def picture(self, path: Path) -> None:
         draw_examples(path, self.network, self.validation, self.device)
 
 
-def draw_examples(path, network, validation, device, columns=8):
+def draw_examples(
+    path: Path, network: ScaleFreePhoto, validation: Sequence[AnyValidation], device: str, columns: int = 8
+) -> None:
     """True PSFs above their estimates, some of every size."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -377,7 +406,7 @@ def _parser():
     return parser
 
 
-def make_task(settings, device, *, quiet=False):
+def make_task(settings: dict[str, Any], device: str, *, quiet: bool = False) -> AnyTask:
     """The task of a run: photographs, synthesizers, validation sets and network."""
     from deconvnet.blur.psf import load_shake
 
@@ -440,7 +469,7 @@ def _report(summary):
     yield "relative PSF error: " + ", ".join(f"{name} {error:.3f}" for name, error in summary["psf_error"].items())
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     """Entry of ``python -m train.photo_any``; returns the exit status."""
     said = vars(_parser().parse_args(arguments))
     return run(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from deconvnet.backend import to_device
+from deconvnet.backend import Array, to_device
 
 __all__ = ["sample_pause_psfs", "sample_stroke_psfs"]
 
@@ -43,7 +44,9 @@ def _turned(rng, along, across):
     return np.stack([cosine * along - sine * across, sine * along + cosine * across], axis=-1)
 
 
-def sample_stroke_psfs(rng, count, support, size, *, device="cpu"):
+def sample_stroke_psfs(
+    rng: np.random.Generator, count: int, support: ArrayLike, size: int, *, device: str = "cpu"
+) -> Array:
     """PSFs of nearly straight strokes of uneven speed.
 
     Parameters
@@ -71,7 +74,9 @@ def sample_stroke_psfs(rng, count, support, size, *, device="cpu"):
     return to_device(_splat(path, np.maximum(light, 0.02), size), device)
 
 
-def sample_pause_psfs(rng, count, support, size, *, device="cpu"):
+def sample_pause_psfs(
+    rng: np.random.Generator, count: int, support: ArrayLike, size: int, *, device: str = "cpu"
+) -> Array:
     """PSFs of a camera that paused at two or three places and moved fast between them: compact blobs, faint bridges.
 
     Parameters

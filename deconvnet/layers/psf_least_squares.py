@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.fft
 
-from deconvnet.backend import array_module, irfft2, irfft2_backward, rfft2, rfft2_backward
+from deconvnet.backend import Array, array_module, irfft2, irfft2_backward, rfft2, rfft2_backward
 
 __all__ = ["psf_least_squares", "psf_least_squares_backward"]
 
@@ -41,7 +41,9 @@ def _apply(spectrum, psf, n):
     return irfft2(spectrum * hat, (n, n))[:, :side, :side], hat
 
 
-def psf_least_squares(x_hat, y_hat, start, beta, alpha, grid, steps):
+def psf_least_squares(
+    x_hat: Array, y_hat: Array, start: Array, beta: Array, alpha: float, grid: tuple[int, int], steps: int
+) -> tuple[Array, tuple]:
     """The non-negative PSFs that best take images to blurry ones, after some steps.
 
     Parameters
@@ -101,7 +103,7 @@ def psf_least_squares(x_hat, y_hat, start, beta, alpha, grid, steps):
     return psf, (x_hat, y_hat, start, ridge, alpha, grid, n, spectrum, steepest, rate, kept)
 
 
-def psf_least_squares_backward(dpsf, cache):
+def psf_least_squares_backward(dpsf: Array, cache: tuple) -> tuple[Array, Array, Array, Array, float]:
     """Gradients ``(dx_hat, dy_hat, dstart, dbeta (B,), dalpha)`` of `psf_least_squares`; the last is a float."""
     x_hat, y_hat, start, ridge, alpha, grid, n, spectrum, steepest, rate, kept = cache
     xp = array_module(dpsf)

@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from deconvnet.backend import array_module
+from deconvnet.backend import Array, array_module
 from deconvnet.ops.resample import cubic
 
 __all__ = ["psf_resize", "psf_resize_backward"]
@@ -22,7 +22,7 @@ def _weights(side_in, side_out, factor):
     return weights
 
 
-def psf_resize(psf, factors, side):
+def psf_resize(psf: Array, factors: tuple[float, float], side: int) -> tuple[Array, tuple]:
     """PSFs for the pixels of a resampled picture.
 
     Parameters
@@ -58,7 +58,7 @@ def psf_resize(psf, factors, side):
     return resized, (resized, positive > 0, total, rows, columns)
 
 
-def psf_resize_backward(dpsf, cache):
+def psf_resize_backward(dpsf: Array, cache: tuple) -> Array:
     """Gradient (B, k, k) of the PSFs that `psf_resize` was given."""
     resized, active, total, rows, columns = cache
     xp = array_module(dpsf)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from deconvnet.backend import array_module
+from deconvnet.backend import Array, array_module
 
 __all__ = ["psf_threshold", "psf_threshold_backward"]
 
 
-def psf_threshold(psf, share):
+def psf_threshold(psf: Array, share: float) -> tuple[Array, tuple]:
     """PSFs less a share of their maximum, non-negative, of sum 1.
 
     Parameters
@@ -44,7 +44,7 @@ def psf_threshold(psf, share):
     return result, (result, left > 0, total, largest, brightest, share)
 
 
-def psf_threshold_backward(dpsf, cache):
+def psf_threshold_backward(dpsf: Array, cache: tuple) -> tuple[Array, float]:
     """Gradients ``(dpsf, dshare)`` of `psf_threshold`, the second a float."""
     result, active, total, largest, brightest, share = cache
     xp = array_module(dpsf)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deconvnet.backend import array_module, irfft2, irfft2_backward, rfft2, rfft2_backward
+from deconvnet.backend import Array, array_module, irfft2, irfft2_backward, rfft2, rfft2_backward
 from deconvnet.ops.differences import differences, differences_adjoint, differences_power
 from deconvnet.ops.psf import psf_to_otf, psf_to_otf_backward
 
@@ -28,7 +28,7 @@ def _gradients_adjoint(d):
     return differences_adjoint(d[:, 1], d[:, 0])
 
 
-def shrink(g, threshold):
+def shrink(g: Array, threshold: Array) -> tuple[Array, tuple]:
     """Gradients of which only the large ones stay.
 
     Parameters
@@ -64,7 +64,7 @@ def shrink(g, threshold):
     return w, (g, q, s, threshold)
 
 
-def shrink_backward(dw, cache):
+def shrink_backward(dw: Array, cache: tuple) -> tuple[Array, Array]:
     """Gradients ``(dg, dthreshold (B,))`` of `shrink`."""
     g, q, s, threshold = cache
     inner = dw[:, 0] * g[:, 0]
@@ -80,7 +80,9 @@ def shrink_backward(dw, cache):
     return dg, dthreshold
 
 
-def sparse_latents(y_hat, psf, couplings, thresholds, grid, shape):
+def sparse_latents(
+    y_hat: Array, psf: Array, couplings: Array, thresholds: Array, grid: tuple[int, int], shape: tuple[int, int]
+) -> tuple[Array, Array, Array, tuple]:
     """A latent image as the quotient gives it, one with few edges, and the gradients of its edges.
 
     Parameters
@@ -113,7 +115,7 @@ def sparse_latents(y_hat, psf, couplings, thresholds, grid, shape):
     batch, (height, width) = len(psf), shape
     otf = psf_to_otf(psf, grid).reshape(batch, -1)
     y_hat = y_hat.reshape(batch, -1)
-    power = differences_power(xp, tuple(grid), psf.dtype).ravel()
+    power = differences_power(xp, grid, psf.dtype).ravel()
     data, fit = otf.conj() * y_hat, otf.real**2 + otf.imag**2
     divergence, kept, steps, images = None, None, [], []
     for coupling, threshold in zip(couplings, thresholds):
@@ -131,7 +133,7 @@ def sparse_latents(y_hat, psf, couplings, thresholds, grid, shape):
     return first, last, w[:, :, :height, :width], cache
 
 
-def sparse_latents_backward(dfirst, dlast, dedges, cache):
+def sparse_latents_backward(dfirst: Array, dlast: Array, dedges: Array, cache: tuple) -> tuple[Array, Array, Array]:
     """Gradients ``(dpsf, dcouplings, dthresholds)`` of `sparse_latents`; the blurry image gets none."""
     y_hat, otf, power, steps, couplings, side, grid, shape = cache
     xp = array_module(dedges)

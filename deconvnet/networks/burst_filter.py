@@ -92,7 +92,7 @@ class FilterBurst(Layer):
         fusion: str = "softmax",
         rng: np.random.Generator | None = None,
         dtype: DTypeLike = np.float32,
-    ):
+    ) -> None:
         if network not in SIZES:
             raise DeconvnetError(f"unknown network {network!r}: use one of {', '.join(SIZES)}")
         rng = np.random.default_rng(0) if rng is None else rng

@@ -61,19 +61,19 @@ def _radial_basis(shape, count, dtype):
 class _Refinement(Layer):
     """Correction of the logits from the hidden units and from what the PSFs leave unexplained."""
 
-    def __init__(self, fan_in, width, psf_size, rng, dtype):
+    def __init__(self, fan_in: int, width: int, psf_size: int, rng: np.random.Generator, dtype: Any) -> None:
         self.dense = BurstDense(fan_in, width, rng, dtype=dtype)
         self.relu = Relu()
         self.correction = Dense(width, psf_size * psf_size, rng, gain=0.0, dtype=dtype)
 
-    def forward(self, hidden, error, *, train=False):
+    def forward(self, hidden: Array, error: Array, *, train: bool = False) -> tuple[Array, tuple | None]:
         xp = array_module(hidden, error)
         x, dense_cache = self.dense.forward(xp.concatenate([hidden, error], axis=-1), train=train)
         x, active = self.relu.forward(x, train=train)
         correction, correction_cache = self.correction.forward(x, train=train)
         return correction, ((dense_cache, active, correction_cache, hidden.shape[-1]) if train else None)
 
-    def backward(self, dcorrection, cache):
+    def backward(self, dcorrection: Array, cache: tuple) -> tuple[Array, Array]:
         dense_cache, active, correction_cache, split = cache
         dx = self.relu.backward(self.correction.backward(dcorrection, correction_cache), active)
         dx = self.dense.backward(dx, dense_cache)
@@ -137,7 +137,7 @@ class QuotientBurst(Layer):
         refinement_width: int = 512,
         rng: np.random.Generator | None = None,
         dtype: DTypeLike = np.float32,
-    ):
+    ) -> None:
         rng = np.random.default_rng(0) if rng is None else rng
         self.config = {
             "psf_size": psf_size,

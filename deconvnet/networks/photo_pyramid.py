@@ -97,7 +97,7 @@ class Scale(Layer):
 
     def __init__(
         self, config: Mapping[str, Any], *, latent: bool, rng: np.random.Generator, dtype: DTypeLike = np.float32
-    ):
+    ) -> None:
         self.psf_size: int = config["psf_size"]
         self.stages = [
             Stage(
@@ -146,7 +146,7 @@ class StageRun:
         finest: bool,
         last: bool,
         train: bool,
-    ):
+    ) -> None:
         self.name, self.stage, self.blurry, self.latent_in = name, stage, blurry, latent_in
         self.finest, self.last, self.train = finest, last, train
         self._spectrum = spectrum
@@ -236,7 +236,7 @@ class Pyramid(Layer):
         depth: int | None = None,
         rng: np.random.Generator | None = None,
         dtype: DTypeLike = np.float32,
-    ):
+    ) -> None:
         rng = np.random.default_rng(0) if rng is None else rng
         self._scale_configs = [dict(scale) for scale in scales]
         self.psf_sizes = [scale["psf_size"] for scale in scales]

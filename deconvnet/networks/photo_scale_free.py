@@ -7,12 +7,13 @@ finer one (Sec. 3.2 has a network of its own for every size). How many levels th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.fft
 
-from deconvnet.backend import array_module, rfft2, rfft2_backward, to_host
+from deconvnet.backend import Array, array_module, rfft2, rfft2_backward, to_host
 from deconvnet.errors import DeconvnetError
 from deconvnet.layers.base import Layer, Parameter
 from deconvnet.layers.features import Features
@@ -41,7 +42,7 @@ SHARE = 0.0075  # start of the share of the maximum that is taken off a PSF
 RISE = (1.2, 1.3)  # of the price and of β_k from each level to the next coarser one
 
 
-def pyramid_sides(psf_size):
+def pyramid_sides(psf_size: int) -> list[int]:
     """Sides of the PSF's support on every level.
 
     Parameters
@@ -138,16 +139,16 @@ class ScaleFreeStage(Layer):
     def __init__(
         self,
         *,
-        filters,
-        filter_size,
-        hidden_layers,
-        edge_steps,
-        psf_steps,
-        learned_pairs,
-        levels,
-        rng,
-        dtype=np.float32,
-    ):
+        filters: int,
+        filter_size: int,
+        hidden_layers: int,
+        edge_steps: int,
+        psf_steps: int,
+        learned_pairs: int,
+        levels: int,
+        rng: np.random.Generator,
+        dtype: Any = np.float32,
+    ) -> None:
         self.psf_steps = psf_steps
         self.learned_pairs, self.pairs = learned_pairs, 2 + learned_pairs
         self.features = Features(3, filters, filter_size, hidden_layers, self.pairs + learned_pairs, rng, dtype=dtype)
@@ -171,7 +172,17 @@ class ScaleFreeStage(Layer):
         values["share"] = 1 / (1 + np.exp(-to_host(self.logit_share.value[level]).astype(np.float64)))
         return values
 
-    def forward(self, y, noise, coarser, factors, side, level, *, train=False):
+    def forward(
+        self,
+        y: Array,
+        noise: Array,
+        coarser: Array | None,
+        factors: tuple[float, float] | None,
+        side: int,
+        level: int,
+        *,
+        train: bool = False,
+    ) -> tuple[Array, _LevelCache | None]:
         """PSFs of one level.
 
         Parameters
@@ -201,6 +212,7 @@ class ScaleFreeStage(Layer):
             start = xp.zeros((len(y), side, side), dtype=y.dtype)
             start[:, side // 2, side // 2] = 1
         else:
+            assert factors is not None  # there is a coarser level
             start, resize_cache = psf_resize(coarser, factors, side)
         noisier = 1 + real(values["log_noise"][0]) * noise
         couplings = xp.asarray(values["log_couplings"], dtype=y.dtype)[:, None] * xp.ones_like(noisier)
@@ -236,7 +248,7 @@ class ScaleFreeStage(Layer):
             noise,
         )
 
-    def backward(self, dpsf, cache, level):
+    def backward(self, dpsf: Array, cache: _LevelCache, level: int) -> Array | None:
         """Accumulate the gradients of one level; returns that of the coarser level's PSFs, None on the coarsest."""
         xp = array_module(dpsf)
         values, batch = cache.values, len(dpsf)
@@ -324,18 +336,18 @@ class ScaleFreePhoto(Layer):
     def __init__(
         self,
         *,
-        filters=32,
-        filter_size=9,
-        hidden_layers=1,
-        edge_steps=4,
-        psf_steps=12,
-        learned_pairs=0,
-        levels=6,
-        iterations=2,
-        bounds=(),
-        rng=None,
-        dtype=np.float32,
-    ):
+        filters: int = 32,
+        filter_size: int = 9,
+        hidden_layers: int = 1,
+        edge_steps: int = 4,
+        psf_steps: int = 12,
+        learned_pairs: int = 0,
+        levels: int = 6,
+        iterations: int = 2,
+        bounds: Sequence[int] = (),
+        rng: np.random.Generator | None = None,
+        dtype: Any = np.float32,
+    ) -> None:
         rng = np.random.default_rng(0) if rng is None else rng
         self.bounds, self.iterations, self.levels = list(bounds), iterations, levels
         if sorted(set(self.bounds)) != self.bounds:
@@ -366,7 +378,7 @@ class ScaleFreePhoto(Layer):
             for _ in range(len(self.bounds) + 1)
         ]
 
-    def smallest_image(self, psf_size):
+    def smallest_image(self, psf_size: int) -> int:
         """Shortest side, in pixels, of a picture whose PSF is of that size: twice the PSF, and twice the filters."""
         return max(2 * psf_size, self._least_level())
 
@@ -387,7 +399,7 @@ class ScaleFreePhoto(Layer):
             plan += [(here, side, stage, min(finer, self.levels - 1))] * self.iterations
         return plan
 
-    def forward(self, luminance, psf_size, *, train=False):
+    def forward(self, luminance: Array, psf_size: int, *, train: bool = False) -> tuple[list[Array], list | None]:
         """PSFs of every level.
 
         Parameters
@@ -421,11 +433,12 @@ class ScaleFreePhoto(Layer):
         deviation = xp.sqrt((y * y).mean(axis=(-2, -1), keepdims=True))
         y = y * (luminance.dtype.type(CONTRAST) / xp.maximum(deviation, 1e-6))
         noise = _noise_variance(y)
+        factors: tuple[float, float] | None
         psfs, caches, before, psf = [], [], None, None
         for shape, side, stage, entry in self._plan((height, width), psf_size):
             if shape != before:
                 here = y if shape == (height, width) else resample(y, shape)
-            factors = None if before is None else tuple(n / m for n, m in zip(shape, before))
+            factors = None if before is None else (shape[0] / before[0], shape[1] / before[1])
             fewer = y.dtype.type(here[0].size / y[0].size)  # resampling averages the noise away
             psf, cache = stage.forward(here, fewer * noise, psf, factors, side, entry, train=train)
             psfs.append(psf)
@@ -433,7 +446,7 @@ class ScaleFreePhoto(Layer):
             before = shape
         return psfs, (caches if train else None)
 
-    def backward(self, dpsfs, cache):
+    def backward(self, dpsfs: Sequence[Array], cache: list) -> None:
         """Accumulate the gradients of the weights over all levels; the picture itself gets none.
 
         Parameters
@@ -446,7 +459,7 @@ class ScaleFreePhoto(Layer):
         for dpsf, (stage, entry, kept) in zip(dpsfs[::-1], cache[::-1]):
             dcoarser = stage.backward(dpsf if dcoarser is None else dpsf + dcoarser, kept, entry)
 
-    def estimate_psf(self, luminance, psf_size):
+    def estimate_psf(self, luminance: Array, psf_size: int) -> list[list[Array]]:
         """PSFs of every level.
 
         Parameters

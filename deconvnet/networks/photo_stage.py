@@ -64,7 +64,7 @@ class Stage(Layer):
         rng: np.random.Generator,
         targets: str = "learned",
         dtype: DTypeLike = np.float32,
-    ):
+    ) -> None:
         self.psf_size, self.pairs, self.latent = psf_size, pairs, latent
         channels = 2 if latent else 1
         self.features: Features

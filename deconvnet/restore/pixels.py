@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from deconvnet.backend import Array
 from deconvnet.errors import DeconvnetError
 
 __all__ = ["as_floats"]
 
 
-def as_floats(pixels, name):
+def as_floats(pixels: Any, name: str) -> Array:
     """Pixels of a usual type as float32.
 
     Parameters

@@ -304,7 +304,7 @@ class VaryingBlur(Blur):
         Mean squared magnitude of the PSFs' transfer functions.
     """
 
-    def __init__(self, psfs: Array, image_shape: tuple[int, int]):
+    def __init__(self, psfs: Array, image_shape: tuple[int, int]) -> None:
         xp = array_module(psfs)
         k = psfs.shape[-1]
         self.shape = extended_shape(image_shape, k)
