@@ -1,8 +1,8 @@
 """The filters of the single-photo network with their tanh, and their gradients, for training.
 
 Training needs the filtered images again, so that they are written to memory: pixel by pixel, filters last, as the
-products that follow want them. On the CPU the filters run as Fourier tiles (`deconvnet.kernels.simd.tiles`). A GPU has
-no kernel of its own here: cuFFT transforms whole images.
+products that follow want them. On the CPU the filters run as Fourier tiles (`deconvnet.kernels.simd.tiles`). A GPU
+transforms whole images; the CUDA sources are the products of the spectra, and the change of order with the tanh.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ TILES = 16
 PARTS = 8
 #: Rows of values of a chunk of `tanh_rows`.
 ROWS = 1024
+#: Side of the tiles that the CUDA kernels turn over, and rows of threads of a block.
+TILE, TILE_ROWS = 32, 8
 
 
 def filtered(x: Array, filters: Array) -> Array:
@@ -144,7 +146,46 @@ def _numba(x, filters, bias):
     return y[..., : len(filters)]
 
 
-filter_bank = Kernel("filter_bank", reference=_reference, cpu=_numba)
+def _launch(kernel, blocks, threads, arguments, real):
+    constants = {"TILE": TILE, "TILE_ROWS": TILE_ROWS}
+    cuda.launch("photo/filter_bank", kernel, blocks, threads, arguments, real=real, constants=constants)
+
+
+def _tiles(rows, width, filters):
+    """Blocks of the kernels that turn tiles over: along columns, rows, filters."""
+    return cuda.blocks(width, TILE), min(rows, 65535), cuda.blocks(filters, TILE)
+
+
+def _spectrum_products(a_hat, b_hat, shape, terms, strides, conjugate):
+    """Spectra ``out[p, q] = Σ_r a[p, r] b[q, r]``, b conjugate or not; strides are a's of p and r, b's of q and r."""
+    xp = array_module(a_hat, b_hat)
+    a_hat, b_hat = xp.ascontiguousarray(a_hat), xp.ascontiguousarray(b_hat)
+    half = a_hat.shape[2:]
+    cuda.expect(b_hat=(b_hat, (*b_hat.shape[:2], *half)))
+    out = xp.empty((*shape, *half), a_hat.dtype)
+    size = math.prod(half)
+    blocks = (cuda.blocks(size, TILE * TILE_ROWS), min(math.prod(shape), 65535))
+    arguments = [a_hat, b_hat, *shape, terms, *strides, conjugate, size, out]
+    _launch("spectrum_products", blocks, TILE * TILE_ROWS, arguments, out.real.dtype)
+    return out
+
+
+def _cuda(x, filters, bias):
+    """Whole images: transforms, their products, and the tanh on the way to pixels."""
+    xp = array_module(x, filters, bias)
+    (batch, channels, *grid), (count, _, size, _) = x.shape, filters.shape
+    cuda.expect(filters=(filters, (count, channels, size, size)), bias=(bias, (count,)))
+    filters_hat = rfft2(_on_grid(xp, filters, grid, 0))
+    y_hat = _spectrum_products(rfft2(x), filters_hat, (batch, count), channels, (channels, 1, channels, 1), False)
+    y = xp.ascontiguousarray(irfft2(y_hat, tuple(grid)))
+    height, width = (n - size + 1 for n in grid)
+    pixels = xp.empty((batch, height, width, count), x.dtype)
+    arguments = [y, xp.ascontiguousarray(bias), batch, count, *grid, size - 1, pixels]
+    _launch("biased_tanh", _tiles(batch * height, width, count), (TILE, TILE_ROWS), arguments, x.dtype)
+    return pixels
+
+
+filter_bank = Kernel("filter_bank", reference=_reference, cpu=_numba, cuda=_cuda)
 
 
 def _backward_reference(
@@ -258,7 +299,32 @@ def _backward_numba(dy, x, filters, dx_channels=None):
     return dx, dfilters
 
 
-filter_bank_backward = Kernel("filter_bank_backward", reference=_backward_reference, cpu=_backward_numba)
+def _backward_cuda(dy, x, filters, dx_channels=None):
+    """Whole images: the gradient on the way from pixels, transforms, and their products."""
+    xp = array_module(dy, x, filters)
+    (batch, channels, *grid), (count, _, size, _) = x.shape, filters.shape
+    cuda.expect(
+        dy=(dy, (batch, grid[0] - size + 1, grid[1] - size + 1, count)),
+        filters=(filters, (count, channels, size, size)),
+    )
+    images = xp.empty((batch, count, *grid), dy.dtype)
+    arguments = [xp.ascontiguousarray(dy), batch, count, *grid, size - 1, images]
+    _launch("pixels_to_images", _tiles(batch * grid[0], grid[1], count), (TILE, TILE_ROWS), arguments, dy.dtype)
+    dy_hat, grid = rfft2(images), tuple(grid)
+    strides = 1, count, 1, channels
+    dfilters_hat = _spectrum_products(dy_hat, rfft2(x), (count, channels), batch, strides, True)
+    dfilters = xp.ascontiguousarray(irfft2(dfilters_hat, grid)[..., :size, :size])
+    if dx_channels is None:
+        return None, dfilters
+    filters_hat = rfft2(_on_grid(xp, filters[:, dx_channels], grid, 0))
+    wanted = filters_hat.shape[1]
+    dx_hat = _spectrum_products(dy_hat, filters_hat, (batch, wanted), count, (count, 1, 1, wanted), True)
+    return irfft2(dx_hat, grid), dfilters
+
+
+filter_bank_backward = Kernel(
+    "filter_bank_backward", reference=_backward_reference, cpu=_backward_numba, cuda=_backward_cuda
+)
 
 
 def _tanh_reference(values: Array, bias: Array) -> None:
@@ -297,7 +363,7 @@ def _tanh_cuda(values, bias):
     bias = array_module(values, bias).ascontiguousarray(bias)
     cuda.expect(bias=(bias, values.shape[1:]))
     arguments = [values, bias, len(bias), values.size]
-    cuda.launch("photo/filter_bank", "tanh_rows", cuda.blocks(values.size, 256), 256, arguments, real=values.dtype)
+    _launch("tanh_rows", cuda.blocks(values.size, 256), 256, arguments, values.dtype)
 
 
 tanh_rows = Kernel("tanh_rows", reference=_tanh_reference, cpu=_tanh_numba, cuda=_tanh_cuda)
@@ -334,8 +400,7 @@ def _tanh_backward_cuda(dvalues, values):
     values = array_module(dvalues, values).ascontiguousarray(values)
     cuda.expect(values=(values, dvalues.shape))
     arguments = [dvalues, values, dvalues.size]
-    blocks = cuda.blocks(dvalues.size, 256)
-    cuda.launch("photo/filter_bank", "tanh_rows_backward", blocks, 256, arguments, real=dvalues.dtype)
+    _launch("tanh_rows_backward", cuda.blocks(dvalues.size, 256), 256, arguments, dvalues.dtype)
 
 
 tanh_rows_backward = Kernel(

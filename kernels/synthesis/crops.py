@@ -1,4 +1,7 @@
-"""Cutting training crops out of 8-bit photographs: the gradient test, and the copy through a table."""
+"""Cutting training crops out of 8-bit photographs: the gradient test, and the copy through a table.
+
+On a GPU `cut_crops` does both for a whole batch; `gradient_shares` and `copy_crop`, for one crop, have no CUDA sources.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Painting dead leaves: overlapping shapes from front to back, each pixel written once."""
+"""Painting dead leaves: overlapping shapes from front to back, each pixel written once.
+
+There is no CUDA source: the pictures are painted once, before a training, and go to a GPU as photographs do.
+"""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ dispatch on CuPy arrays is held to the same reference.
 
 import importlib
 import pkgutil
+import re
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 import deconvnet.kernels
 from deconvnet import parallel
 from deconvnet.backend import to_device, to_host
+from deconvnet.kernels import cuda
 from deconvnet.kernels.kernel import in_chunks
 from deconvnet.kernels.photo.fade import fade_pad
 from deconvnet.kernels.photo.quotient import quotient_spectrum
@@ -46,6 +48,13 @@ def test_every_kernel_has_a_case():
         "feature_spectra",
     }  # they make the arguments of others
     assert covered == {kernel.name for kernel in all_kernels()}
+
+
+def test_kernels_without_a_cuda_source_are_those_of_which_the_readme_says_why():
+    text = (cuda.FOLDER / "README.md").read_text(encoding="utf-8")
+    table = text.split("\n## Without a CUDA source\n")[1].split("\n## ")[0]
+    named = {name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.split(" | ")[0])}
+    assert named == {kernel.name for kernel in all_kernels() if kernel.cpu and not kernel.cuda}
 
 
 @pytest.mark.parametrize("real", [np.float32, np.float64])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from deconvnet.kernels import cuda
-from deconvnet.kernels.photo import masked_deconvolution
+from deconvnet.kernels.photo import filter_bank, masked_deconvolution
 from deconvnet.kernels.photo.quotient import quotient_spectrum
 from tests.kernels import nvrtc
 from tests.kernels.case import all_cases, assert_contract, copies
@@ -157,6 +157,15 @@ def test_sums_over_more_blocks_than_a_block_has_threads(monkeypatch):
     case = next(case for case in CASES if case.name == "masked_deconvolution")
     with executed_on_the_cpu():
         assert_contract(case, "cuda", np.float64, (45, 30), np.random.default_rng(20151))  # 720 frequencies, 23 blocks
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["filter_bank", "filter_bank_backward"])
+def test_blocks_that_take_several_rows(monkeypatch, name):
+    monkeypatch.setattr(filter_bank, "_tiles", lambda _, width, filters: (cuda.blocks(width, 32), 3, 2))
+    case = next(case for case in CASES if case.name == name)
+    with executed_on_the_cpu():
+        assert_contract(case, "cuda", np.float64, (2, 1, 9, 40, 3, 33), np.random.default_rng(20151))
 
 
 def _quotient_arguments():
