@@ -1,5 +1,5 @@
-"""Packaging. The folder `kernels/` is installed as `deconvnet.kernels`: a top-level package of that
-name in site-packages would collide with others."""
+"""Packaging. The folders `kernels/` and `train/` are installed as `deconvnet.kernels` and `deconvnet.train`: top-level
+packages of such names in site-packages would collide with others."""
 
 from pathlib import Path
 
@@ -47,10 +47,11 @@ setup(
     python_requires=">=3.10",
     packages=[
         *find_packages(include=["deconvnet*"]),
+        "deconvnet.train",
         "deconvnet.kernels",
         *(f"deconvnet.kernels.{room}" for room in find_packages("kernels")),
     ],
-    package_dir={"deconvnet.kernels": "kernels"},
+    package_dir={"deconvnet.kernels": "kernels", "deconvnet.train": "train"},
     package_data={
         "deconvnet": ["py.typed"],
         "deconvnet.kernels": ["*/*.cu", "*/*.cuh"],

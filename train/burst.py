@@ -24,9 +24,21 @@ from deconvnet.layers.losses import clipped_squared_error, log_squared_error, re
 from deconvnet.metrics import psnr
 from deconvnet.networks.io import build_network
 from deconvnet.networks.protocols import PsfBurstNetwork
-from train.command import add_run_options, natural, noise_level, odd, positive, rate, read_photographs, run, weight
-from train.loop import say
-from train.recipes import BURST, with_recipe
+
+from .command import (
+    add_run_options,
+    command_name,
+    natural,
+    noise_level,
+    odd,
+    positive,
+    rate,
+    read_photographs,
+    run,
+    weight,
+)
+from .loop import say
+from .recipes import BURST, with_recipe
 
 if TYPE_CHECKING:
     from deconvnet.blur.synthesis import Bursts, BurstSynthesizer
@@ -251,7 +263,7 @@ DEFAULTS: dict[str, Any] = {
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m train.burst",
+        prog=command_name("burst"),
         description="Train a burst deblurring network on photographs, blurred as training goes.",
         argument_default=argparse.SUPPRESS,  # what was not said is filled from DEFAULTS, or from the run resumed
     )

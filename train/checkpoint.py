@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from deconvnet.backend import array_module
 from deconvnet.errors import DeconvnetError
 from deconvnet.networks.io import load_arrays, save_arrays
-from train.optimisers import MovingAverage, Optimiser
+
+from .optimisers import MovingAverage, Optimiser
 
 try:
     import fcntl

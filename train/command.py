@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deconvnet.backend import resolve_device
-from deconvnet.errors import DeconvnetError, exit_status
-from train.checkpoint import claim_folder, read_settings
-from train.loop import Schedule, Task, say, train
+from deconvnet.errors import DeconvnetError, exit_status, print_out
+
+from .checkpoint import claim_folder, read_settings
+from .loop import Schedule, Task, say, train
 
 if TYPE_CHECKING:
     from deconvnet.blur.photographs import Photographs
 
 __all__ = [
     "add_run_options",
+    "command_name",
     "natural",
     "noise_level",
     "odd",
@@ -31,6 +33,11 @@ __all__ = [
 ]
 
 MAY_CHANGE = {"steps", "validate_every", "checkpoint_every"}  # of the settings, when a run is resumed
+
+
+def command_name(what: str) -> str:
+    """What the user types for a training: this folder is a package of its own in a clone, and installed another's."""
+    return f"deconvnet train {what}" if __package__.startswith("deconvnet.") else f"python -m train.{what}"
 
 
 def positive(text: str) -> int:
@@ -208,8 +215,8 @@ def run(
             schedule = Schedule(**{name: settings[name] for name in Schedule._fields})
             summary = train(task, schedule, out, settings, resume=resume, quiet=quiet)
         for line in report(summary):
-            print(line)
-        print(f"in {out}: model.safetensors, curve.png, validation.png, metrics.csv, summary.json")
+            print_out(line)
+        print_out(f"in {out}: model.safetensors, curve.png, validation.png, metrics.csv, summary.json")
         if summary.get("interrupted"):
             say(f"interrupted at step {summary['steps']}; continue with --resume")
             return 130

@@ -26,7 +26,8 @@ from deconvnet.ops.psf import psf_to_otf
 from deconvnet.restore.deconvolve.measured import measure
 from deconvnet.restore.deconvolve.operators import SATURATED
 from deconvnet.restore.deconvolve.solvers import deconvolve, estimate_noise
-from train.command import add_run_options, positive, read_photographs, run
+
+from .command import add_run_options, positive, read_photographs, run
 
 if TYPE_CHECKING:
     from deconvnet.blur.synthesis import Bursts, BurstSynthesizer

@@ -27,8 +27,9 @@ from deconvnet._version import __version__
 from deconvnet.errors import DeconvnetError
 from deconvnet.files import replacing, save_figure
 from deconvnet.networks.io import save_network
-from train.checkpoint import MODEL, Progress, load_checkpoint, save_checkpoint
-from train.optimisers import SGD, Adadelta, Adam, MovingAverage, gradient_norm, make_schedule
+
+from .checkpoint import MODEL, Progress, load_checkpoint, save_checkpoint
+from .optimisers import SGD, Adadelta, Adam, MovingAverage, gradient_norm, make_schedule
 
 __all__ = ["METRICS", "SUMMARY", "Schedule", "Task", "say", "train"]
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from deconvnet.blur.packed_photographs import pack_photographs
 from deconvnet.blur.photographs import MIN_SIDE, load_photographs
 from deconvnet.errors import exit_status
-from train.command import positive
+
+from .command import positive
 
 PROGRAM = "train.pack_photographs"
 

@@ -25,9 +25,21 @@ from deconvnet.layers.image_estimation import blurry_spectrum, estimate_image
 from deconvnet.layers.losses import relative_psf_error, squared_psf_error
 from deconvnet.metrics import psf_error, psnr, squared_difference
 from deconvnet.networks.io import build_network, load_network
-from train.command import add_run_options, natural, noise_level, odd, positive, rate, read_photographs, run, weight
-from train.loop import say
-from train.recipes import PHOTO, with_recipe
+
+from .command import (
+    add_run_options,
+    command_name,
+    natural,
+    noise_level,
+    odd,
+    positive,
+    rate,
+    read_photographs,
+    run,
+    weight,
+)
+from .loop import say
+from .recipes import PHOTO, with_recipe
 
 if TYPE_CHECKING:
     from deconvnet.blur.synthesis import BurstSynthesizer
@@ -285,7 +297,7 @@ def _numbers(text: str) -> list[int]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m train.photo",
+        prog=command_name("photo"),
         description="Train a network that estimates the blur of a single photo, on photographs blurred as training "
         "goes. A run learns one scale: train 17 first, then 25 with --from its model, then 33 with --from that.",
         argument_default=argparse.SUPPRESS,  # what was not said is filled from DEFAULTS, or from the run resumed

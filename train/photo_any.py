@@ -23,7 +23,8 @@ from deconvnet.errors import DeconvnetError
 from deconvnet.files import save_figure
 from deconvnet.layers.psf_resize import psf_resize
 from deconvnet.networks.io import build_network, load_network
-from train.command import add_run_options, positive, read_photographs, run
+
+from .command import add_run_options, positive, read_photographs, run
 
 if TYPE_CHECKING:
     from deconvnet.blur.photographs import Photographs

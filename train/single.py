@@ -2,7 +2,7 @@
 
 import sys
 
-from train.photo import main
+from .photo import main
 
 if __name__ == "__main__":
     sys.exit(main())

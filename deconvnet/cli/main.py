@@ -18,6 +18,7 @@ from deconvnet.cli.burst import add_burst
 from deconvnet.cli.inspect import add_inspect
 from deconvnet.cli.models import add_models
 from deconvnet.cli.photo import add_photo
+from deconvnet.cli.train import add_train
 from deconvnet.errors import Terminated, exit_status, print_out, say
 from deconvnet.parallel import threads
 
@@ -51,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"deconvnet {__version__}")
     commands: Any = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (add_burst, add_photo, add_inspect, add_models):
+    for add in (add_burst, add_photo, add_train, add_inspect, add_models):
         add(commands)
     return parser
 

@@ -15,6 +15,7 @@ from deconvnet._version import __version__
 from deconvnet.backend import Array, to_host
 from deconvnet.errors import DeconvnetError
 from deconvnet.files import replacing
+from deconvnet.networks.config import check_config, check_weights
 from deconvnet.networks.protocols import Network
 from deconvnet.weights import find_model
 
@@ -103,9 +104,9 @@ def load_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], An
         with safe_open(path, framework="numpy") as file:
             record = json.loads((file.metadata() or {}).get("deconvnet", "null"))
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
         raise DeconvnetError(f"{path} cannot be read as a model (safetensors): {error}".replace("\n", " ")) from error
-    if record is None:
+    if not isinstance(record, dict):
         raise DeconvnetError(f"{path} is a safetensors file, but not one of this project's models")
     return arrays, record
 
@@ -153,14 +154,20 @@ def load_network(path: str | os.PathLike[str], *, kind: str | None = None, devic
         raise DeconvnetError(f"{path} holds no network; name the model.safetensors of a training run")
     if kind is not None and record.get("kind") != kind:
         raise DeconvnetError(f"{path} is a model for a {record.get('kind')}, and a {kind} needs one of its own kind")
-    config = dict(record["config"])
-    if "active" in arrays:  # files of version 0.1 keep the number of trained stages among the weights
-        config["depth"] = int(arrays.pop("active"))
-    network = build_network(record["network"], config)
+    name, config = record["network"], record["config"]
+    if "active" in arrays and arrays["active"].size == 1 and isinstance(config, dict):
+        # Files of version 0.1 keep the number of trained stages among the weights.
+        config = {**config, "depth": int(arrays.pop("active").item())}
     try:
+        check_weights(arrays)
+        check_config(name, config, max((side for array in arrays.values() for side in array.shape), default=0))
+        network = build_network(name, config)
         network.load_state(arrays)
-    except ValueError as error:
-        raise DeconvnetError(f"{path}: {error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # what a file says may not fit in ways that only its network knows
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DeconvnetError(f"{path} is no model that can be used: {reason}") from error
     network.training = record.get("training", {})
     return network.to(device)
 

@@ -9,7 +9,38 @@ import numpy as np
 from deconvnet.backend import Array
 from deconvnet.errors import DeconvnetError
 
-__all__ = ["as_floats"]
+__all__ = ["as_array", "as_floats"]
+
+
+def as_array(given: Any, name: str) -> np.ndarray:
+    """What a user hands over as a NumPy array.
+
+    Parameters
+    ----------
+    given : array-like
+    name : str
+        What messages call it: "the photo", "frame 3".
+
+    Returns
+    -------
+    array
+
+    Raises
+    ------
+    DeconvnetError
+        If it is none: nested lists of different lengths, a tensor that needs gradients or lies on another device.
+    """
+    try:
+        found = np.asarray(given)
+    except Exception as error:  # other libraries raise whatever they like
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DeconvnetError(
+            f"{name} ({type(given).__name__}) cannot be taken as a NumPy array: {reason.rstrip('.')}; "
+            "convert it first, a tensor by .detach().cpu().numpy()"
+        ) from error
+    if found.dtype.kind == "O":
+        raise DeconvnetError(f"{name} ({type(given).__name__}) is no array of numbers: hand over pixels")
+    return found
 
 
 def as_floats(pixels: Any, name: str) -> Array:

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -206,14 +205,3 @@ def test_interruption_and_lack_of_memory_are_one_line(shots, tmp_path, capsys, m
     out = tmp_path / "a.png"
     assert main(["burst", str(shots), "-o", str(out), "--method", "fba", "--quiet"]) == status
     assert capsys.readouterr().err.count("\n") == 1 and not out.exists()
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full"])
-def test_a_picture_that_is_computed_is_written_whatever_becomes_of_standard_error(stderr, tmp_path):
-    blurry, psf, out = (tmp_path / name for name in ("blurry.png", "psf.png", "out.png"))
-    write_image(blurry, np.random.default_rng(0).random((60, 64), dtype=np.float32), 8)
-    write_image(psf, np.ones((3, 3), np.float32), 8)
-    command = f"{sys.executable} -m deconvnet photo {blurry} --psf {psf} -o {out} {stderr}"
-    assert subprocess.run(["sh", "-c", command], timeout=120).returncode == 0
-    assert read_image(out).pixels.shape == (60, 64)

@@ -17,7 +17,7 @@ from deconvnet.networks.protocols import PsfBurstNetwork
 from deconvnet.restore.burst.fba import fourier_burst_accumulation, mean
 from deconvnet.restore.burst.registration import METHODS as REGISTRATIONS
 from deconvnet.restore.burst.registration import register as register_frames
-from deconvnet.restore.pixels import as_floats
+from deconvnet.restore.pixels import as_array, as_floats
 
 __all__ = ["CHANNELS", "METHODS", "MIN_SIDE", "deblur_burst"]
 
@@ -27,9 +27,8 @@ CHANNELS = ("luma", "rgb")
 MIN_SIDE = 65
 
 
-def _as_float(frame: ArrayLike, number: int) -> np.ndarray:
+def _as_float(frame: np.ndarray, number: int) -> np.ndarray:
     """One frame as float32 in [0, 1], grey without a channel axis; refusals name it by its number."""
-    frame = np.asarray(frame)
     if frame.ndim == 3 and frame.shape[-1] == 1:
         frame = frame[..., 0]
     if frame.ndim != 2 and not (frame.ndim == 3 and frame.shape[-1] == 3):
@@ -51,9 +50,10 @@ def _checked(frames: Iterable[ArrayLike]) -> tuple[list[np.ndarray], bool]:
         )
     checked: list[np.ndarray] = []
     single = False
-    for number, frame in enumerate(frames, start=1):
+    for number, given in enumerate(frames, start=1):
+        frame = as_array(given, f"frame {number}")
         if not checked:
-            single = np.ndim(frame) == 3 and np.shape(frame)[-1] == 1
+            single = frame.ndim == 3 and frame.shape[-1] == 1
         checked.append(_as_float(frame, number))
         (height, width), (other_height, other_width) = checked[0].shape[:2], checked[-1].shape[:2]
         if (height, width) != (other_height, other_width):

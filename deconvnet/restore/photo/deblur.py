@@ -19,7 +19,7 @@ from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, EXACT_PSF, REFIN
 from deconvnet.restore.photo.psf import check_psf_options, estimate_psf, estimate_varying_psfs
 from deconvnet.restore.photo.psf_cleanup import THRESHOLD
 from deconvnet.restore.photo.varying import choose_grid, deconvolve_varying
-from deconvnet.restore.pixels import as_floats
+from deconvnet.restore.pixels import as_array, as_floats
 
 __all__ = ["checked_photo", "deblur"]
 
@@ -47,7 +47,7 @@ def checked_photo(image: ArrayLike) -> tuple[np.ndarray, np.ndarray | None]:
     DeconvnetError
         If the shape, the type or the values cannot be used, or the picture is constant.
     """
-    given = np.asarray(image)
+    given = as_array(image, "the photo")
     if not (given.ndim == 2 or (given.ndim == 3 and given.shape[-1] in (1, 2, 3, 4))) or given.size == 0:
         raise DeconvnetError(
             f"the photo has the shape {given.shape}: (H, W) for grey or (H, W, 3) for colour is wanted, with an alpha "
@@ -65,7 +65,7 @@ def checked_photo(image: ArrayLike) -> tuple[np.ndarray, np.ndarray | None]:
 
 def _known_psf(psf: ArrayLike, shape: Sequence[int]) -> np.ndarray:
     """A PSF that the user gives, as float32, if it has two axes and the photo of this shape has room for it."""
-    known = np.asarray(psf)
+    known = as_array(psf, "the PSF")
     if known.ndim != 2 or known.dtype.kind not in "fiu":
         raise DeconvnetError(f"the PSF has the shape {known.shape}: one channel of numbers (h, w) is wanted")
     if min(shape) < 2 * max(known.shape):

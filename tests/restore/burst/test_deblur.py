@@ -145,13 +145,21 @@ def test_the_network_can_run_on_every_channel(colour_burst, grey_burst):
 ONE = np.full((70, 80), 0.5, dtype=np.float32)
 
 
+class NeedsGradients:
+    """What a tensor of another library does when it is taken as an array."""
+
+    def __array__(self, *_, **__):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+
+
 @pytest.mark.parametrize(
     ("frames", "options", "message"),
     [
         (None, {}, "the frames are of the type NoneType: a sequence of arrays"),
         ("burst/", {}, "the frames are of the type str"),
         (3, {}, "the frames are of the type int"),
-        ([None, None], {}, "frame 1 has the shape ()"),
+        ([None, None], {}, "frame 1 (NoneType) is no array of numbers"),
+        ([NeedsGradients()] * 2, {}, "frame 1 (NeedsGradients) cannot be taken as a NumPy array"),
         (np.zeros((70, 80)), {}, "frame 1 has the shape (80,)"),
         ([], {}, "at least two frames"),
         ([ONE], {}, "at least two frames"),

@@ -150,3 +150,11 @@ def test_flat_frames_are_refused_and_none_returns_them():
 def test_an_unknown_method_is_refused(camera):
     with pytest.raises(DeconvnetError, match="unknown registration"):
         register([camera, camera], "affine")
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_frame_that_was_turned_is_left_out(camera, turns):
+    scene = gaussian_filter(camera, 0.7)
+    with pytest.warns(UserWarning, match="frame 3 is left out"):
+        found = register([scene, shift(scene, (2, 3), mode="mirror"), np.rot90(scene, turns).copy()], reference=0)
+    assert found.motions[2] is None and found.frames[0].shape[0] > scene.shape[0] - 8
