@@ -58,16 +58,8 @@ def test_help_in_the_c_locale():
 def test_without_home_and_cache_it_runs_and_says_so_in_one_line(tmp_path):
     for name in ("a.png", "b.png"):
         write_image(tmp_path / name, np.random.default_rng(0).random((70, 70), dtype=np.float32))
-    arguments = [
-        "burst",
-        str(tmp_path),
-        "-o",
-        str(tmp_path / "out.tif"),
-        "--method",
-        "mean",
-        "--no-register",
-        "--quiet",
-    ]
+    out = tmp_path / "out.tif"
+    arguments = ["burst", str(tmp_path), "-o", str(out), "--method", "mean", "--no-register", "--quiet"]
     code = (  # and a function is compiled all the same
         "import sys; from deconvnet.cli.main import main; status = main(sys.argv[1:]); "
         "from deconvnet.kernels.compiled import compiled; sys.exit(status or compiled(lambda x: x - 1)(1))"
