@@ -21,12 +21,13 @@ from bench.scoring.report import write_json
 from bench.timing.burst import burst_table
 from bench.timing.end_to_end import end_to_end_table
 from bench.timing.growth import growth_tables
-from bench.timing.kernels import kernel_table
+from bench.timing.kernels import KERNELS, kernel_table
 from bench.timing.loads import busy_table, threads_table
 from bench.timing.machine import ceilings, describe
 from bench.timing.measure import Device
 from bench.timing.photo import photo_table
 from bench.timing.plot import draw
+from bench.timing.refinement import REFINEMENT
 from bench.timing.startup import startup_table
 from bench.timing.table import Table
 from bench.timing.training import training_table
@@ -88,7 +89,7 @@ def _measured(name, device, peer, ceiling, options):
     if name == "training":
         return [training_table(device, peer, quick=options.quick)]
     if name == "kernels":
-        return [kernel_table(device, peer, quick=options.quick)]
+        return [kernel_table(device, peer, quick=options.quick, kernels=(*KERNELS, *REFINEMENT))]
     if name == "busy":
         return [busy_table(device, peer, quick=options.quick)] if device.name == "cpu" else []
     if name == "threads":

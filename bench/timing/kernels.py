@@ -1,7 +1,7 @@
 """The kernel table: every hot loop against its reference and against PyTorch's nearest equivalent.
 
 One `Kernel` record each; to add one, write what makes its arguments and its calls (and, for a peer, a function in
-`bench.peers.torch_kernels`), and put the record into `KERNELS`.
+`bench.peers.torch_kernels`), and put the record into `KERNELS`, or into `bench.timing.refinement.REFINEMENT`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from deconvnet.kernels.photo.quotient import quotient_spectrum
 from deconvnet.kernels.synthesis import burst_synthesis, counter_random, psf_sampling
 from deconvnet.kernels.training import optimiser_steps
 from deconvnet.layers.bands import bands
-from deconvnet.layers.conv import conv_backward
 from deconvnet.layers.fba import fba
 from deconvnet.layers.features import Features
 from deconvnet.layers.quotient import quotient
@@ -106,14 +105,8 @@ def _conv_gradient(rng, size, device):
         found = irfft2(total, (side, side))[:, None, :filter_size, :filter_size]
         return found[..., ::-1, ::-1]
 
-    if array_module(x) is np:  # with the filters last, as the network has them there
-        last = np.ascontiguousarray(dy.transpose(0, 2, 3, 1))
-        return Calls(lambda: filter_bank_backward(last, x, filters)[1], reference, ("conv_gradient", x, dy, filters))
-
-    def ours():
-        return conv_backward(dy, x, filters, border="valid", dx_channels=None)[1]
-
-    return Calls(ours, reference, ("conv_gradient", x, dy, filters))
+    last = array_module(dy).ascontiguousarray(dy.transpose(0, 2, 3, 1))  # as the network has them
+    return Calls(lambda: filter_bank_backward(last, x, filters)[1], reference, ("conv_gradient", x, dy, filters))
 
 
 def _quotient(rng, size, device):

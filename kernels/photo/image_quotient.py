@@ -2,8 +2,8 @@
 
 `image_spectrum` transforms the blurry images once. Then every PSF costs one pass over strips of sixteen columns (the
 PSF's transfer function, the division and the columns' inverse transforms, none of which is ever in memory as a whole),
-and one over the rows. A GPU, and sizes without a fast transform, take whole transforms; `image_spectrum` is nothing more
-there and has no CUDA source.
+and one over the rows. A GPU, and sizes without a fast transform, take whole transforms, and `image_spectrum` is one of
+them, without a CUDA source.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from bench.timing.growth import exponent
 from bench.timing.machine import describe
 from bench.timing.measure import Device, check_equal, fastest_form, interleaved
 from bench.timing.photo import flops, photo_network, photo_table
+from bench.timing.refinement import REFINEMENT
 from bench.timing.table import Column, Table, cell
 from deconvnet.errors import DeconvnetError
 
@@ -149,6 +150,15 @@ def test_without_pytorch_its_column_says_how_to_install_it(cpu):
     assert absent in table.text()
     assert table.rows[0]["ratio"] is None
     assert table.rows[0]["ours"] > 0
+
+
+@pytest.mark.parametrize("kernel", REFINEMENT, ids=lambda kernel: kernel.name.partition(" (")[0])
+def test_rows_of_refinement_equal_their_references(cpu, kernel):
+    for size in kernel.quick:
+        calls = kernel.make(np.random.default_rng(0), size, cpu)
+        found = calls.ours()
+        assert all(np.isfinite(part).all() for part in (found if isinstance(found, tuple) else [found]))
+        check_equal(kernel.name, found, calls.reference(), calls.tolerance)
 
 
 def test_a_row_that_fails_says_so_and_the_others_go_on(capsys):
