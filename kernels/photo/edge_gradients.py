@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import functools
 
+import numba
 import numpy as np
+from numba import types
 
 from deconvnet.backend import Array, array_module, irfft2, rfft2
 from deconvnet.kernels import cuda
-from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.compiled import Apart, compiled
 from deconvnet.kernels.kernel import Kernel
 from deconvnet.kernels.simd.line_fft import first_step, is_smooth, second_step
 from deconvnet.kernels.simd.refinement import latent_swapped
@@ -123,11 +125,10 @@ def _kept(below, here, threshold, down, across):
     across[last] = a if kept else 0
 
 
-@compiled
 def _edge_rows(plan, image, threshold, scale, spectrum, begin, end):
     """Transforms of the rows of ∇ᵀw for the gradients w of the image that are edges."""
     height, width = plan.height, plan.width
-    memory, ones = row_memory(plan.wide, image), np.ones(width, image.dtype)
+    memory, ones = row_memory(plan.wide), np.ones(width, image.dtype)
     rows, targets, starts = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
     weights, block = np.empty(ROWS, image.dtype), np.empty(ROWS * width, image.dtype)
     over, down, across = np.empty(width, image.dtype), np.empty(width, image.dtype), np.empty(width, image.dtype)
@@ -150,11 +151,10 @@ def _edge_rows(plan, image, threshold, scale, spectrum, begin, end):
         row_block(block, starts, targets, weights, ones, plan, memory, spectrum)
 
 
-@compiled
 def _latent_columns(plan, spectrum, data, power, rows, columns, coupling, begin, end):
     """Strips of ∇ᵀw, rows transformed, to those of the latent image, columns transformed back; in place."""
     tall, back = plan.tall, plan.back
-    x, y, line, buffer = column_memory(plan, spectrum)
+    x, y, line, buffer = column_memory(plan)
     for g in range(begin, end):
         start = g * plan.rows * COMPLEX
         for j in range(tall.across):
@@ -172,6 +172,21 @@ def _latent_columns(plan, spectrum, data, power, rows, columns, coupling, begin,
             second_step(y, k, spectrum, start + k * back.across * COMPLEX, back, buffer)
 
 
+def _kinds(real, rows):
+    number, plan = getattr(types, real), numba.typeof(strip_plan((4, 4), real))
+    reals = types.Array(number, 1, "C")
+    if rows:
+        return plan, types.Array(number, 2, "C"), number, number, reals, types.intp, types.intp
+    return plan, *[reals] * 6, types.intp, types.intp
+
+
+_edge_rows_apart = Apart(_edge_rows, functools.partial(_kinds, rows=True))
+_latent_columns_apart = Apart(_latent_columns, functools.partial(_kinds, rows=False))
+_call_edge_rows, _call_latent_columns, _call_inverse_rows = (
+    body.call for body in (_edge_rows_apart, _latent_columns_apart, inverse_rows)
+)
+
+
 @compiled
 def _into_strips(plan, frequencies, data_hat, power_hat, scale, data, power, begin, end):
     """Half spectra into strips, rows in the order of `StripPlan.row_frequencies`."""
@@ -187,16 +202,20 @@ def _into_strips(plan, frequencies, data_hat, power_hat, scale, data, power, beg
 
 
 @compiled
-def _steps(plan, start, data, power, rows, columns, thresholds, couplings, scale, out):
+def _steps(plan, bodies, start, data, power, rows, columns, thresholds, couplings, scale, out):
     height, width = start.shape
+    edge_rows, latent_columns, inverse = bodies
     blocks, steps = plan.rows // ROWS, couplings.size
     spectrum = np.empty(plan.rows * plan.strips * COMPLEX, start.dtype)
     image = np.empty((height + ROWS, width), start.dtype)
-    image[:height] = start
+    for i in range(height):
+        for j in range(width):
+            image[i, j] = start[i, j]
     for i in range(steps - 1):
-        _edge_rows(plan, image, thresholds[i], scale, spectrum, 0, blocks)
-        _latent_columns(plan, spectrum, data, power, rows, columns, couplings[i : i + 1], 0, plan.strips)
-        inverse_rows(plan, spectrum, image.reshape(-1), 0, blocks)
+        _call_edge_rows(edge_rows, plan, image, thresholds[i], scale, spectrum, 0, blocks)
+        coupling = couplings[i : i + 1]
+        _call_latent_columns(latent_columns, plan, spectrum, data, power, rows, columns, coupling, 0, plan.strips)
+        _call_inverse_rows(inverse, plan, spectrum, image.reshape(-1), 0, blocks)
     for i in range(height):
         _kept(image[(i + 1) % height], image[i], thresholds[steps - 1], out[0, i], out[1, i])
 
@@ -221,7 +240,8 @@ def _numba(data_hat, power, l0_weight, start, couplings):
     _into_strips(plan, plan.row_frequencies(), data_hat, power, scale, data, divisor, 0, plan.strips)
     thresholds = np.array([l0_weight / b for b in couplings], dtype)
     out = np.empty((2, *shape), dtype)
-    _steps(plan, start, data, divisor, rows, columns, thresholds, np.array(couplings, dtype), scale, out)
+    bodies = tuple(body.address(dtype.name) for body in (_edge_rows_apart, _latent_columns_apart, inverse_rows))
+    _steps(plan, bodies, start, data, divisor, rows, columns, thresholds, np.array(couplings, dtype), scale, out)
     return out
 
 

@@ -75,7 +75,7 @@ def _lags(plan, x_spectra, y_spectra, far, near, own, cross, begin, end):
     """Strips of both correlations, their columns transformed back, in the rows of the wanted lags."""
     tall = plan.tall
     pairs, size = x_spectra.shape[0], plan.height
-    x, y, line, buffer = column_memory(plan, x_spectra)
+    x, y, line, buffer = column_memory(plan)
     z = np.empty_like(y)
     numerator, power = np.empty(size * COMPLEX, x.dtype), np.empty(size * LANES, x.dtype)
     for g in range(begin, end):

@@ -15,7 +15,7 @@ from deconvnet.kernels.kernel import Kernel, in_chunks, share
 from deconvnet.kernels.photo.feature_tiles import feature_tiles, fused_arguments, map_tile, tile_memory
 from deconvnet.kernels.photo.strip_spectra import strip_spectra
 from deconvnet.kernels.simd.line_fft import places
-from deconvnet.kernels.simd.strips import ROWS, StripGrid, row_memory, strip_row, transform_rows
+from deconvnet.kernels.simd.strips import ROWS, StripGrid, call_transform_rows, row_memory, strip_row
 from deconvnet.kernels.simd.tile_fft import COMPLEX
 
 __all__ = ["feature_strips"]
@@ -43,14 +43,14 @@ def _reference(x: Array, filters: Array, bias: Array, hidden, last, window, grid
 
 @compiled
 def _feature_strips(
-    images, filters_hat, weights, tiles, twiddles, size, window, tall, wide, sorting, strips, out, begin, end
+    images, filters_hat, weights, tiles, twiddles, size, window, tall, wide, transform, sorting, strips, out, begin, end
 ):
     maps, height, width = size
     down, across, step, side = tiles[:4]
     order, into = sorting
     count, rows = strips
     strip_size = rows * COMPLEX
-    tile, memory = tile_memory(images.shape[1], side, images), row_memory(wide, images)
+    tile, memory = tile_memory(images.shape[1], side, images), row_memory(wide)
     band = np.empty((maps, step, width), images.dtype)
     flat = band.reshape(-1)
     starts, targets = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
@@ -66,9 +66,8 @@ def _feature_strips(
                 starts[lane] = (m * step + i) * width
                 halves[lane] = 0.5 * window[0][top + i]
                 targets[lane] = (b * maps + m) * count * strip_size + strip_row(top + i, tall) * COMPLEX
-            transform_rows(
-                flat, starts, width, window[1], halves, wide, order, into, memory, count, strip_size, out, targets
-            )
+            how = width, window[1], halves, wide, order, into, memory
+            call_transform_rows(transform, flat, starts, *how, count, strip_size, out, targets)
         if n % down == down - 1:
             for strip in range(b * maps * count, (b + 1) * maps * count):
                 for i in range(height, rows):
@@ -83,8 +82,9 @@ def _numba(x, filters, bias, hidden, last, window, grid):
     maps, bands = len(last[1]), len(x) * tiles.down
     out = np.empty(len(x) * maps * grid.strips * grid.rows * COMPLEX, x.dtype)
     size, strips = (maps, tiles.height, tiles.width), (grid.strips, grid.rows)
-    how = tiles.numbers, tiles.twiddles, size, tuple(window), grid.tall, grid.wide, places(grid.wide), strips
-    in_chunks(_feature_strips, (np.ascontiguousarray(x), filters_hat, weights, *how, out), bands, share(bands))
+    rows = grid.wide, grid.transform_rows, places(grid.wide)
+    how = tiles.numbers, tiles.twiddles, size, tuple(window), grid.tall, *rows, strips, out
+    in_chunks(_feature_strips, (np.ascontiguousarray(x), filters_hat, weights, *how), bands, share(bands))
     return out
 
 

@@ -19,7 +19,7 @@ from deconvnet.kernels.photo.quotient import quotient_spectrum
 from deconvnet.kernels.photo.strip_spectra import strip_spectra
 from deconvnet.kernels.simd.line_fft import first_step, is_smooth, line_plan, places, second_step
 from deconvnet.kernels.simd.pairs import LONG, divide_swapped, join, product_long, transpose_block, turned_parts
-from deconvnet.kernels.simd.strips import ROWS, StripGrid, image_row, store_rows
+from deconvnet.kernels.simd.strips import ROWS, StripGrid, call_store_rows, image_row
 from deconvnet.kernels.simd.tile_fft import COMPLEX
 from deconvnet.kernels.simd.vector import LANES
 
@@ -158,7 +158,7 @@ def _columns(spectra, psf, beta, tall, back, rows, columns, turns, cosines, sine
 
 
 @compiled
-def _rows(spectra, tall, wide, order, into, rows, strips, height, width, out, begin, end):
+def _rows(spectra, tall, wide, store, order, into, rows, strips, height, width, out, begin, end):
     blocks = rows // ROWS
     count = spectra.size // (strips * rows * COMPLEX)
     pitch = (wide.across + 1) * COMPLEX
@@ -183,7 +183,7 @@ def _rows(spectra, tall, wide, order, into, rows, strips, height, width, out, be
             for c in range(min(LANES, wide.size // 2 + 1 - g * LANES)):
                 v = g * LANES + c
                 join(quad, c * LANES, work, 0, into[v], into[(wide.size - v) % wide.size])
-        store_rows(work, wide, order, width, buffer, out, starts)
+        call_store_rows(store, work, wide, order, width, buffer, out, starts)
 
 
 def _spectrum_numba(y):
@@ -214,7 +214,8 @@ def _numba(y_hat, psf, beta, grid, shape):
     height, width = shape
     out = np.empty(count * height * width + width, dtype)  # the last row takes what lies below the image
     order, into = places(strips.wide)
-    arguments = half, tall, strips.wide, order, into, strips.rows, strips.strips, height, width, out
+    rows = strips.wide, strips.store_rows, order, into
+    arguments = half, tall, *rows, strips.rows, strips.strips, height, width, out
     blocks = count * strips.rows // ROWS
     in_chunks(_rows, arguments, blocks, share(blocks))
     return out[: count * height * width].reshape(count, height, width)

@@ -27,10 +27,10 @@ from deconvnet.kernels.simd.refinement import (
     residual_of_normal,
 )
 from deconvnet.kernels.simd.strip_images import (
+    call_inverse_block,
     column_memory,
     forward,
     inverse,
-    inverse_block,
     over_blocks,
     over_strips,
     row_block,
@@ -245,7 +245,7 @@ def _prepare(plan, system, begin, end):
 def _blur_columns(plan, system, start, residual, direction, share, out, begin, end):
     """The next direction, but at the start as it is; ``out``: it is blurred and its columns are transformed back."""
     back, across = plan.back, plan.tall.across
-    _, y, line, buffer = column_memory(plan, out)
+    _, y, line, buffer = column_memory(plan)
     otf, inverse = system.otf, system.inverse
     for g in range(begin, end):
         first = g * plan.rows
@@ -266,14 +266,14 @@ def _blur_columns(plan, system, start, residual, direction, share, out, begin, e
 def _mask_rows(plan, mask, y, scale, spectrum, begin, end):
     """Rows of a blurred image to those of ``mask · image``, or of ``mask · (y − image)`` if y has pixels; in place."""
     height, width = plan.height, plan.width
-    memory, ones = row_memory(plan.wide, mask), np.ones(width, mask.dtype)
+    memory, ones = row_memory(plan.wide), np.ones(width, mask.dtype)
     rows, targets, starts = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
     weights, block = np.empty(ROWS, mask.dtype), np.empty(ROWS * width, mask.dtype)
     for lane in range(ROWS):
         starts[lane] = lane * width
     for n in range(begin, end):
         row_targets(n * ROWS, plan, rows, targets)
-        inverse_block(n, plan, spectrum, starts, memory, block)
+        call_inverse_block(plan.inverse_block, n, plan, spectrum, starts, memory, block)
         for lane in range(ROWS):
             i = rows[lane]
             here = block[lane * width : (lane + 1) * width]
@@ -296,7 +296,7 @@ def _normal_columns(plan, system, start, x, direction, image, sums, begin, end):
     ``image`` holds what `_mask_rows` left. Inner products of the strips go into ``sums``.
     """
     tall = plan.tall
-    strip, _, line, buffer = column_memory(plan, image)
+    strip, _, line, buffer = column_memory(plan)
     otf, inverse, rows, columns, counts, weights = system
     for g in range(begin, end):
         first, c = g * plan.rows, g * LANES

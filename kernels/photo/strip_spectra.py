@@ -12,7 +12,7 @@ from deconvnet.kernels.compiled import compiled
 from deconvnet.kernels.kernel import Kernel, in_chunks, share
 from deconvnet.kernels.photo.fade import fade_pad
 from deconvnet.kernels.simd.line_fft import places
-from deconvnet.kernels.simd.strips import ROWS, StripGrid, image_row, row_memory, transform_rows
+from deconvnet.kernels.simd.strips import ROWS, StripGrid, call_transform_rows, image_row, row_memory
 from deconvnet.kernels.simd.tile_fft import COMPLEX
 from deconvnet.kernels.simd.vector import LANES
 
@@ -47,12 +47,12 @@ def _reference(images: Array, down: Array, across: Array, grid: StripGrid) -> Ar
 
 
 @compiled
-def _strip_spectra(images, down, across, tall, wide, order, into, rows, strips, out, begin, end):
+def _strip_spectra(images, down, across, tall, wide, transform, order, into, rows, strips, out, begin, end):
     _, height, width = images.shape
     source = images.reshape(-1)
     blocks = rows // ROWS
     strip_size = rows * COMPLEX
-    memory = row_memory(wide, images)
+    memory = row_memory(wide)
     starts, weights, targets = np.empty(ROWS, np.int64), np.empty(ROWS, images.dtype), np.empty(ROWS, np.int64)
     for n in range(begin, end):
         m, first = n // blocks, n % blocks * ROWS
@@ -62,9 +62,8 @@ def _strip_spectra(images, down, across, tall, wide, order, into, rows, strips, 
             starts[lane] = (m * height + (i if inside else 0)) * width
             weights[lane] = 0.5 * down[i] if inside else 0.0
             targets[lane] = (m * strips * rows + first + lane) * COMPLEX
-        transform_rows(
-            source, starts, width, across, weights, wide, order, into, memory, strips, strip_size, out, targets
-        )
+        into_strips = strips, strip_size, out, targets
+        call_transform_rows(transform, source, starts, width, across, weights, wide, order, into, memory, *into_strips)
 
 
 def _numba(images, down, across, grid):
@@ -72,7 +71,8 @@ def _numba(images, down, across, grid):
     order, into = places(grid.wide)
     out = np.empty(len(images) * grid.strips * grid.rows * COMPLEX, images.dtype)
     images = np.ascontiguousarray(images)
-    arguments = images, down, across, grid.tall, grid.wide, order, into, grid.rows, grid.strips, out
+    rows = grid.wide, grid.transform_rows, order, into
+    arguments = images, down, across, grid.tall, *rows, grid.rows, grid.strips, out
     count = len(images) * grid.rows // ROWS
     in_chunks(_strip_spectra, arguments, count, share(count))
     return out

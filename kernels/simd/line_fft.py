@@ -16,8 +16,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numba import types
 
-from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.compiled import Apart, compiled
 from deconvnet.kernels.simd.tile_fft import COMPLEX
 from deconvnet.kernels.simd.vector import dft, loop, vectorised
 
@@ -89,7 +90,6 @@ _pass2, _pass3, _pass4, _pass5, _pass8 = (_pass(radix) for radix in (2, 3, 4, 5,
 _last_pass2, _last_pass3, _last_pass4, _last_pass5, _last_pass8 = (_last_pass(radix) for radix in (2, 3, 4, 5, 8))
 
 
-@compiled
 def _short(src, s, src_stride, dst, d, dst_stride, size, radices, twiddles, turns, turn, buffer):
     """Transform of ``size`` vectors from ``src[s + i · src_stride]`` to ``dst[d + i · dst_stride]``, in order.
 
@@ -129,6 +129,16 @@ def _short(src, s, src_stride, dst, d, dst_stride, size, radices, twiddles, turn
         src, s, src_stride = out, o, out_stride
 
 
+def _short_kinds(real):
+    reals, ints, whole = types.Array(getattr(types, real), 1, "C"), types.Array(types.intp, 1, "C"), types.intp
+    return reals, whole, whole, reals, whole, whole, whole, ints, reals, reals, whole, reals
+
+
+# All of the passes: some hundred kilobytes of code, which no caller shall hold a copy of.
+_short_apart = Apart(_short, _short_kinds)
+_call_short = _short_apart.call
+
+
 class Line(NamedTuple):
     """How lines of one length are transformed.
 
@@ -141,6 +151,8 @@ class Line(NamedTuple):
         Twiddle factors within the transforms of length n₁ and n₂, pairs (cos, sin).
     turns : real array
         exp(−2πi j₂ k₁ / n) in the order (j₂, k₁), pairs.
+    short : int
+        Address of the short transforms.
     """
 
     size: int
@@ -151,6 +163,7 @@ class Line(NamedTuple):
     down_twiddles: np.ndarray
     across_twiddles: np.ndarray
     turns: np.ndarray
+    short: int
 
 
 def _radices(size):
@@ -196,6 +209,7 @@ def line_plan(size: int, dtype: str, *, back: bool = False) -> Line:
         *(np.array(r) for r in radices),
         *(_twiddles(n, r, dtype) for n, r in zip((down, across), radices)),
         _pairs(turns, dtype),
+        _short_apart.address(dtype),
     )
 
 
@@ -224,7 +238,7 @@ def first_step(src, s, stride, j, dst, plan, buffer):
     """
     row, turn = (plan.across + 1) * COMPLEX, 2 * j * plan.down
     radices, twiddles = plan.down_radices, plan.down_twiddles
-    _short(src, s, stride, dst, j * COMPLEX, row, plan.down, radices, twiddles, plan.turns, turn, buffer)
+    _call_short(plan.short, src, s, stride, dst, j * COMPLEX, row, plan.down, radices, twiddles, plan.turns, turn, buffer)
 
 
 @compiled(inline="always")
@@ -232,4 +246,4 @@ def second_step(src, row, dst, d, plan, buffer):
     """The transform of row ``row`` of what `first_step` left, to ``dst[d + k₂ · COMPLEX]``: coefficients k₁ + n₁ k₂."""
     start = row * (plan.across + 1) * COMPLEX
     radices, twiddles = plan.across_radices, plan.across_twiddles
-    _short(src, start, COMPLEX, dst, d, COMPLEX, plan.across, radices, twiddles, plan.turns, -1, buffer)
+    _call_short(plan.short, src, start, COMPLEX, dst, d, COMPLEX, plan.across, radices, twiddles, plan.turns, -1, buffer)

@@ -11,19 +11,29 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
+from numba import types
 
-from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.compiled import Apart, compiled
 from deconvnet.kernels.kernel import in_chunks
 from deconvnet.kernels.simd.line_fft import Line, first_step, line_plan, places, second_step
 from deconvnet.kernels.simd.pairs import join, transpose_block
 from deconvnet.kernels.simd.refinement import swap_parts
-from deconvnet.kernels.simd.strips import ROWS, StripGrid, image_row, row_memory, store_rows, transform_rows
+from deconvnet.kernels.simd.strips import (
+    ROWS,
+    StripGrid,
+    call_store_rows,
+    call_transform_rows,
+    image_row,
+    row_memory,
+)
 from deconvnet.kernels.simd.tile_fft import COMPLEX
 from deconvnet.kernels.simd.vector import LANES
 
 __all__ = [
     "StripPlan",
+    "call_inverse_block",
     "column_memory",
     "forward",
     "forward_columns",
@@ -53,6 +63,8 @@ class StripPlan(NamedTuple):
         See `places`, for the rows.
     rows, strips : int
         Rows of a strip (with what fills up the last block), and strips.
+    transform_rows, store_rows, inverse_block : int
+        Addresses of the functions of these names.
     """
 
     height: int
@@ -64,6 +76,9 @@ class StripPlan(NamedTuple):
     into: np.ndarray
     rows: int
     strips: int
+    transform_rows: int
+    store_rows: int
+    inverse_block: int
 
     @property
     def size(self) -> int:
@@ -95,9 +110,14 @@ def strip_plan(shape: tuple[int, int], dtype: str) -> StripPlan:
     ValueError
         If a side is not.
     """
+    return _plan(shape, dtype)._replace(inverse_block=inverse_block.address(dtype))
+
+
+def _plan(shape: tuple[int, int], dtype: str) -> StripPlan:
     grid = StripGrid(shape, dtype)
     back = line_plan(grid.height, dtype, back=True)
-    return StripPlan(grid.height, grid.width, grid.tall, back, grid.wide, *places(grid.wide), grid.rows, grid.strips)
+    lines, addresses = (grid.tall, back, grid.wide), (grid.transform_rows, grid.store_rows, 0)
+    return StripPlan(grid.height, grid.width, *lines, *places(grid.wide), grid.rows, grid.strips, *addresses)
 
 
 def over_strips(body: Callable, plan: StripPlan, *arguments: Any) -> None:
@@ -111,13 +131,13 @@ def over_blocks(body: Callable, plan: StripPlan, *arguments: Any) -> None:
 
 
 @compiled
-def column_memory(plan, like):
-    """Working memory of the columns' transforms, in the dtype of ``like``: two strips, a line and a buffer."""
-    tall, back = plan.tall, plan.back
-    x = np.empty(tall.down * (tall.across + 1) * COMPLEX, like.dtype)
-    y = np.empty(back.down * (back.across + 1) * COMPLEX, like.dtype)
-    line = np.empty(tall.across * COMPLEX, like.dtype)
-    buffer = np.empty(2 * max(tall.down, tall.across) * COMPLEX, like.dtype)
+def column_memory(plan):
+    """Working memory of the columns' transforms: two strips, a line and a buffer."""
+    tall, back, real = plan.tall, plan.back, plan.tall.turns.dtype
+    x = np.empty(tall.down * (tall.across + 1) * COMPLEX, real)
+    y = np.empty(back.down * (back.across + 1) * COMPLEX, real)
+    line = np.empty(tall.across * COMPLEX, real)
+    buffer = np.empty(2 * max(tall.down, tall.across) * COMPLEX, real)
     return x, y, line, buffer
 
 
@@ -125,7 +145,7 @@ def column_memory(plan, like):
 def forward_columns(plan, spectrum, begin, end):
     """Transforms of the columns of the strips ``begin`` … ``end − 1``, in place."""
     tall = plan.tall
-    x, _, _, buffer = column_memory(plan, spectrum)
+    x, _, _, buffer = column_memory(plan)
     for g in range(begin, end):
         start = g * plan.rows * COMPLEX
         for j in range(tall.across):
@@ -145,10 +165,11 @@ def row_targets(first, plan, rows, targets):
         targets[lane] = (first + lane) * COMPLEX
 
 
-@compiled
+@compiled(inline="always")
 def row_block(block, starts, targets, weights, ones, plan, memory, spectrum):
     """Transform 32 rows ``block[starts[i]:]``, each times its weight, and lay their coefficients into all strips."""
-    transform_rows(
+    call_transform_rows(
+        plan.transform_rows,
         block,
         starts,
         plan.width,
@@ -169,7 +190,7 @@ def row_block(block, starts, targets, weights, ones, plan, memory, spectrum):
 def _forward_rows(plan, image, down, across, spectrum, begin, end):
     """Transforms of the rows of the blocks ``begin`` … ``end − 1``, times a window; zeros where it ends."""
     source = image.reshape(-1)
-    memory = row_memory(plan.wide, image)
+    memory = row_memory(plan.wide)
     rows, targets, starts = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
     weights = np.empty(ROWS, image.dtype)
     for n in range(begin, end):
@@ -178,7 +199,8 @@ def _forward_rows(plan, image, down, across, spectrum, begin, end):
             inside = rows[lane] < down.size
             starts[lane] = rows[lane] * across.size if inside else 0
             weights[lane] = down[rows[lane]] / 2 if inside else 0
-        transform_rows(
+        call_transform_rows(
+            plan.transform_rows,
             source,
             starts,
             across.size,
@@ -220,8 +242,7 @@ def forward(image, plan: StripPlan, *, scale: float = 1.0, window=None, out=None
     return out
 
 
-@compiled
-def inverse_block(n, plan, spectrum, starts, memory, out):
+def _inverse_block(n, plan, spectrum, starts, memory, out):
     """The 32 rows of block ``n`` from a spectrum whose columns are transformed back, to ``out[starts[i]:]``.
 
     Real and imaginary parts of the spectrum are exchanged. ``memory`` is from `row_memory`.
@@ -237,11 +258,20 @@ def inverse_block(n, plan, spectrum, starts, memory, out):
         for c in range(min(LANES, width // 2 + 1 - g * LANES)):
             v = g * LANES + c
             join(quad, c * LANES, work, 0, into[v], into[(width - v) % width])
-    store_rows(work, wide, order, width, buffer, out, starts)
+    call_store_rows(plan.store_rows, work, wide, order, width, buffer, out, starts)
 
 
-@compiled
-def inverse_rows(plan, spectrum, out, begin, end):
+def _inverse_block_kinds(real):
+    reals, ints = types.Array(getattr(types, real), 1, "C"), types.Array(types.intp, 1, "C")
+    return types.intp, numba.typeof(_plan((4, 4), real)), reals, ints, types.UniTuple(reals, 4), reals
+
+
+inverse_block = Apart(_inverse_block, _inverse_block_kinds)
+#: To be used in compiled code: ``call_inverse_block(plan.inverse_block, n, plan, …)``.
+call_inverse_block = inverse_block.call
+
+
+def _inverse_rows(plan, spectrum, out, begin, end):
     """Image rows of the blocks ``begin`` … ``end − 1`` from a spectrum whose columns are transformed back.
 
     Parameters
@@ -253,20 +283,28 @@ def inverse_rows(plan, spectrum, out, begin, end):
         What lies behind the image takes what fills up the blocks.
     begin, end : int
     """
-    memory = row_memory(plan.wide, spectrum)
+    memory = row_memory(plan.wide)
     rows, starts = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
     for n in range(begin, end):
         row_targets(n * ROWS, plan, rows, starts)
         for lane in range(ROWS):
             starts[lane] = (rows[lane] + (lane if rows[lane] == plan.height else 0)) * plan.width
-        inverse_block(n, plan, spectrum, starts, memory, out)
+        call_inverse_block(plan.inverse_block, n, plan, spectrum, starts, memory, out)
+
+
+def _inverse_rows_kinds(real):
+    reals, plan = types.Array(getattr(types, real), 1, "C"), numba.typeof(_plan((4, 4), real))
+    return plan, reals, reals, types.intp, types.intp
+
+
+inverse_rows = Apart(_inverse_rows, _inverse_rows_kinds, from_python=True)
 
 
 @compiled
 def _inverse_columns(plan, spectrum, begin, end):
     """Strips of a spectrum to what `inverse_rows` takes, in place."""
     back, across = plan.back, plan.tall.across
-    _, y, line, buffer = column_memory(plan, spectrum)
+    _, y, line, buffer = column_memory(plan)
     for g in range(begin, end):
         start = g * plan.rows * COMPLEX
         for k in range(plan.tall.down):

@@ -8,10 +8,14 @@ rest within the cache. Only for the CPU: a GPU has a transform that is limited b
 
 from __future__ import annotations
 
+import functools
+
+import numba
 import numpy as np
+from numba import types
 from numpy.typing import DTypeLike
 
-from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.compiled import Apart, compiled
 from deconvnet.kernels.simd.line_fft import first_step, is_smooth, line_plan, second_step
 from deconvnet.kernels.simd.pairs import separate, transpose_block, weighted_pair
 from deconvnet.kernels.simd.tile_fft import COMPLEX
@@ -20,6 +24,8 @@ from deconvnet.kernels.simd.vector import LANES
 __all__ = [
     "ROWS",
     "StripGrid",
+    "call_store_rows",
+    "call_transform_rows",
     "image_row",
     "row_memory",
     "store_rows",
@@ -49,6 +55,8 @@ class StripGrid:
         Strips of the half spectrum; in the last one the columns above ``width // 2`` mean nothing.
     rows : int
         Rows of a strip: the height, and what fills up the last block.
+    transform_rows, store_rows : int
+        Addresses of the functions of these names.
 
     Raises
     ------
@@ -62,7 +70,9 @@ class StripGrid:
                 f"a grid of {shape[0]}×{shape[1]} has sides of one prime factor, or of prime factors above 5"
             )
         self.height, self.width = shape
-        self.tall, self.wide = (line_plan(n, np.dtype(dtype).name) for n in shape)
+        real = np.dtype(dtype).name
+        self.tall, self.wide = (line_plan(n, real) for n in shape)
+        self.transform_rows, self.store_rows = transform_rows.address(real), store_rows.address(real)
         self.strips = (self.width // 2 + LANES) // LANES
         self.rows = -(-self.height // ROWS) * ROWS
 
@@ -98,16 +108,16 @@ def _load_rows(src, starts, width, across, weights, into, block, work):
 
 
 @compiled
-def row_memory(wide, like):
-    """Working memory of `transform_rows`, in the dtype of ``like``: the line, a buffer, and two blocks."""
-    work = np.empty(wide.down * (wide.across + 1) * COMPLEX, like.dtype)
-    buffer = np.empty(2 * max(wide.down, wide.across) * COMPLEX, like.dtype)
-    block, quad = np.zeros(LANES * COMPLEX, like.dtype), np.empty(4 * LANES * LANES, like.dtype)
+def row_memory(wide):
+    """Working memory of `transform_rows`: the line, a buffer, and two blocks."""
+    real = wide.turns.dtype
+    work = np.empty(wide.down * (wide.across + 1) * COMPLEX, real)
+    buffer = np.empty(2 * max(wide.down, wide.across) * COMPLEX, real)
+    block, quad = np.empty(LANES * COMPLEX, real), np.empty(4 * LANES * LANES, real)
     return work, buffer, block, quad
 
 
-@compiled(inline="always")
-def transform_rows(src, starts, width, across, weights, wide, order, into, memory, strips, strip_size, dst, targets):
+def _transform_rows(src, starts, width, across, weights, wide, order, into, memory, strips, strip_size, dst, targets):
     """Transform 32 rows and lay their coefficients into strips.
 
     Parameters
@@ -152,8 +162,7 @@ def transform_rows(src, starts, width, across, weights, wide, order, into, memor
             transpose_block(quad, here, (q + 2) * LANES * LANES, LANES, dst, imaginary, place, 0)
 
 
-@compiled
-def store_rows(work, wide, order, width, buffer, out, starts):
+def _store_rows(work, wide, order, width, buffer, out, starts):
     """32 rows from joined coefficients in ``work``, real and imaginary parts exchanged, to ``out[starts[i]:]``."""
     pitch = (wide.across + 1) * COMPLEX
     for j in range(wide.across):
@@ -170,3 +179,20 @@ def store_rows(work, wide, order, width, buffer, out, starts):
             j = min(j, width - LANES)  # some columns twice, with the same result
             transpose_block(work, order[j:], LANES, 0, out, starts, j, 0)
             transpose_block(work, order[j:], 0, 0, out, starts[LANES:], j, 0)
+
+
+def _kinds(real, store):
+    reals, ints = types.Array(getattr(types, real), 1, "C"), types.Array(types.intp, 1, "C")
+    line = numba.typeof(line_plan(4, real))
+    if store:
+        return reals, line, ints, types.intp, reals, reals, ints
+    memory = types.UniTuple(reals, 4)
+    head, tail = (reals, ints, types.intp, reals, reals, line, ints, ints), (types.intp, types.intp, reals, ints)
+    return *head, memory, *tail
+
+
+# Shuffles and joins of whole blocks: too much code for a copy in every caller.
+transform_rows = Apart(_transform_rows, functools.partial(_kinds, store=False))
+store_rows = Apart(_store_rows, functools.partial(_kinds, store=True))
+#: To be used in compiled code: ``call_transform_rows(grid.transform_rows, src, …)``, and likewise.
+call_transform_rows, call_store_rows = transform_rows.call, store_rows.call
