@@ -1,7 +1,5 @@
 """`compiled`: numba's `njit` for this package: without the interpreter's lock, kept on disk, never stale.
 
-`Apart` makes of it a function that its compiled callers call through an address, and do not compile once more.
-
 Numba keeps compiled functions on disk and looks only at the file of each function to see whether it changed, but these
 functions are compiled into one another: an edited primitive would go on running in its old form. Here what names the
 folder on disk is a digest of the file and of all files of the kernels that it imports from, directly or not.
@@ -12,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import inspect
 import os
 import re
 import shutil
@@ -26,8 +23,6 @@ from typing import Any
 
 import numba
 from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 try:
     # Not numba's public interface: where it has changed, functions are compiled anew in every process.
@@ -35,7 +30,7 @@ try:
 except ImportError:
     _CacheLocator = CompileResultCacheImpl = FunctionCache = IndexDataCacheFile = None
 
-__all__ = ["Apart", "cache_folder", "compiled", "digest", "imported"]
+__all__ = ["cache_folder", "compiled", "digest", "imported"]
 
 _IMPORT = re.compile(r"^[ \t]*(?:from|import) deconvnet\.(kernels[\w.]*)(?: import (\([^)]*\)|[^\n]*))?", re.MULTILINE)
 
@@ -191,64 +186,9 @@ def compiled(function: Callable | None = None, **options: Any) -> Any:
     dispatcher = numba.njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)(function)
     if cache_folder() is not None:
         dispatcher._cache = _Cache(function)
+    template = dispatcher.get_call_template
+    # Numba would compile another version for every constant that a compiled caller passes.
+    dispatcher.get_call_template = lambda arguments, options: template(
+        tuple(map(types.unliteral, arguments)), {name: types.unliteral(kind) for name, kind in options.items()}
+    )
     return dispatcher
-
-
-def _is_array(kind: Any) -> bool:
-    return isinstance(kind, types.Array)
-
-
-class Apart:
-    """A compiled function that is compiled once, apart from its compiled callers.
-
-    Numba pastes the code of a function into every caller and compiles it there again, callers of callers included.
-    Functions of this kind are called through their address instead, which Python code hands to the callers, in a plan
-    for instance: ``function.call(address, *arguments)`` within compiled code. It returns nothing.
-
-    Parameters
-    ----------
-    function : callable
-    kinds : callable
-        From the name of a real dtype to the numba types of all arguments, the first array among which is of that dtype.
-    from_python : bool
-        Whether Python calls it too, ``function(*arguments)``. If not, there is a wrapper less to compile.
-    """
-
-    def __init__(self, function: Callable, kinds: Callable[[str], tuple], *, from_python: bool = False) -> None:
-        self.dispatcher = compiled(function, no_cpython_wrapper=not from_python)
-        self.kinds, self.from_python = functools.cache(kinds), from_python
-        self.address = functools.cache(self._address)
-
-        def call(_typing_context, address, *arguments):
-            kinds = self.kinds(next(a for a in arguments if _is_array(a)).dtype.name)
-            if any(_is_array(k) and k != a for k, a in zip(kinds, arguments)):
-                raise numba.TypingError(f"{function.__name__} takes {kinds}, not {arguments}")
-
-            def codegen(context, builder, signature, values):
-                convention = context.call_conv
-                pointer = convention.get_function_type(types.none, kinds).as_pointer()
-                callee = builder.inttoptr(values[0], pointer)
-                status, _ = convention.call_function(builder, callee, types.none, kinds, values[1:])
-                with cgutils.if_unlikely(builder, status.is_error):
-                    convention.return_status_propagate(builder, status)
-                return context.get_dummy_value()
-
-            return types.void(types.intp, *kinds), codegen
-
-        call.__name__ = call.__qualname__ = function.__name__
-        # Numba counts the arguments by the signature.
-        names = ["typing_context", "address", *inspect.signature(function).parameters]
-        call.__signature__ = inspect.Signature([inspect.Parameter(n, inspect.Parameter.POSITIONAL_ONLY) for n in names])
-        self.call = intrinsic(call)
-
-    def __call__(self, *arguments: Any) -> None:
-        if not self.from_python:
-            raise TypeError("this function is for compiled callers only")
-        self.dispatcher(*arguments)
-
-    def _address(self, real: str) -> int:
-        """Where the function's code for a dtype, ``"float32"`` or ``"float64"``, is in this process."""
-        kinds = self.kinds(real)
-        self.dispatcher.compile(kinds)
-        found = self.dispatcher.overloads[kinds]
-        return found.library.get_pointer_to_function(found.fndesc.mangled_name)

@@ -16,8 +16,9 @@ from numba import types
 
 from deconvnet.backend import Array, array_module, irfft2, rfft2
 from deconvnet.kernels import cuda
-from deconvnet.kernels.compiled import Apart, compiled
+from deconvnet.kernels.compiled import compiled
 from deconvnet.kernels.kernel import Kernel
+from deconvnet.kernels.simd.apart import Apart
 from deconvnet.kernels.simd.line_fft import first_step, is_smooth, second_step
 from deconvnet.kernels.simd.refinement import latent_swapped
 from deconvnet.kernels.simd.strip_images import (

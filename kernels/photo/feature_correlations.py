@@ -67,7 +67,8 @@ def _lag_rows(line, k, rows, plan, y, buffer, last, out, g):
         for i in range(rows.size):
             if rows[i] % back.down == q:
                 place = rows[i] // back.down * COMPLEX
-                out[i, g] = line[place : place + COMPLEX]
+                for c in range(COMPLEX):
+                    out[i, g, c] = line[place + c]
 
 
 @compiled

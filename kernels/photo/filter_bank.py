@@ -225,7 +225,7 @@ def _backward_reference(
 
 @compiled
 def _filter_bank_backward(dy, images, filters_hat, wanted, grid, twiddles, sums, dtiles, begin, end):
-    down, across, step, side, size = grid
+    down, across, step, side, size = grid[:5]
     channels, square = images.shape[1], side * side
     tiles, parts = images.shape[0] * down * across, sums.shape[0]
     buffer = np.empty(square * COMPLEX, images.dtype)

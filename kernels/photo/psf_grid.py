@@ -137,7 +137,9 @@ def _descend_gathered(own, pitch, target, start, support, beta, steepest, shares
             step = max(ahead[a] - slope[a] / steepest, zero) * inside[a]
             ahead[a] = step + share * (step - psf[a])
             psf[a] = step
-    out[:] = 0
+    for i in range(side):
+        for j in range(side):
+            out[i, j] = 0
     for a in range(count):
         out[pixels[a] // side, pixels[a] % side] = psf[a]
 
@@ -158,7 +160,9 @@ def _descend(own, pitch, target, start, support, beta, steepest, shares, out, be
         if allowed <= GATHERED:
             _descend_gathered(own, pitch, wanted, start[n], inside, beta, steepest, shares, pixels, allowed, out[n])
             continue
-        psf[:], ahead[:] = start[n], start[n]
+        for i in range(side):
+            for j in range(side):
+                psf[i, j] = ahead[i, j] = start[n, i, j]
         for share in shares:
             count = 0
             for i in range(side):
@@ -177,7 +181,9 @@ def _descend(own, pitch, target, start, support, beta, steepest, shares, out, be
                     step = max(step, real(0)) * inside[i, j]
                     ahead[i, j] = step + share * (step - psf[i, j])
                     psf[i, j] = step
-        out[n] = psf
+        for i in range(side):
+            for j in range(side):
+                out[n, i, j] = psf[i, j]
 
 
 def _numba(own, target, start, support, beta, steepest, steps):

@@ -137,7 +137,8 @@ def _columns(spectra, pairs, beta, side, tall, rows, strips, cosines, sines, tur
                     add_quotient(x_row, at, y_row, at, numerator, p * COMPLEX, denominator, p * LANES)
         _pixels_of_strip(numerator, denominator, tall, side, cosines, sines, turns, x_row, even, odd, total)
         for i in range(side):
-            half[b, i, g] = total[i * COMPLEX : (i + 1) * COMPLEX]
+            for c in range(COMPLEX):
+                half[b, i, g, c] = total[i * COMPLEX + c]
 
 
 @compiled

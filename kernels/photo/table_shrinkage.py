@@ -73,7 +73,8 @@ def _rows(x, table, numbers, out, begin, end):
     for i in range(begin, end):
         here = x[i]
         _shrink(here, x[i + 1 if i + 1 < height else 0], table, numbers, down)
-        right[: width - 1], right[width - 1] = here[1:], here[0]
+        for j in range(width):
+            right[j] = here[j + 1 if j + 1 < width else 0]
         _shrink(here, right, table, numbers, across)
         row = out[i]
         row[0] = over[0] - down[0] + across[width - 1] - across[0]

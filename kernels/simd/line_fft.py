@@ -18,7 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from deconvnet.kernels.compiled import Apart, compiled
+from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.simd.apart import Apart
 from deconvnet.kernels.simd.tile_fft import COMPLEX
 from deconvnet.kernels.simd.vector import dft, loop, vectorised
 
@@ -237,13 +238,13 @@ def first_step(src, s, stride, j, dst, plan, buffer):
     buffer : real array (at least 2 · max(n₁, n₂) complex vectors)
     """
     row, turn = (plan.across + 1) * COMPLEX, 2 * j * plan.down
-    radices, twiddles = plan.down_radices, plan.down_twiddles
-    _call_short(plan.short, src, s, stride, dst, j * COMPLEX, row, plan.down, radices, twiddles, plan.turns, turn, buffer)
+    how = plan.down, plan.down_radices, plan.down_twiddles, plan.turns, turn
+    _call_short(plan.short, src, s, stride, dst, j * COMPLEX, row, *how, buffer)
 
 
 @compiled(inline="always")
 def second_step(src, row, dst, d, plan, buffer):
     """The transform of row ``row`` of what `first_step` left, to ``dst[d + k₂ · COMPLEX]``: coefficients k₁ + n₁ k₂."""
     start = row * (plan.across + 1) * COMPLEX
-    radices, twiddles = plan.across_radices, plan.across_twiddles
-    _call_short(plan.short, src, start, COMPLEX, dst, d, COMPLEX, plan.across, radices, twiddles, plan.turns, -1, buffer)
+    how = plan.across, plan.across_radices, plan.across_twiddles, plan.turns, -1
+    _call_short(plan.short, src, start, COMPLEX, dst, d, COMPLEX, *how, buffer)

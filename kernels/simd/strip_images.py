@@ -15,8 +15,9 @@ import numba
 import numpy as np
 from numba import types
 
-from deconvnet.kernels.compiled import Apart, compiled
+from deconvnet.kernels.compiled import compiled
 from deconvnet.kernels.kernel import in_chunks
+from deconvnet.kernels.simd.apart import Apart
 from deconvnet.kernels.simd.line_fft import Line, first_step, line_plan, places, second_step
 from deconvnet.kernels.simd.pairs import join, transpose_block
 from deconvnet.kernels.simd.refinement import swap_parts

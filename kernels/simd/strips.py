@@ -15,7 +15,8 @@ import numpy as np
 from numba import types
 from numpy.typing import DTypeLike
 
-from deconvnet.kernels.compiled import Apart, compiled
+from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.simd.apart import Apart
 from deconvnet.kernels.simd.line_fft import first_step, is_smooth, line_plan, second_step
 from deconvnet.kernels.simd.pairs import separate, transpose_block, weighted_pair
 from deconvnet.kernels.simd.tile_fft import COMPLEX

@@ -8,9 +8,11 @@ The cost hardly depends on the filters' side, and the filtered images of a tile 
 from __future__ import annotations
 
 import numpy as np
+from numba import types
 from numpy.typing import DTypeLike
 
 from deconvnet.kernels.compiled import compiled
+from deconvnet.kernels.simd.apart import Apart
 from deconvnet.kernels.simd.tile_fft import COMPLEX, forward_line, inverse_line, tile_twiddles
 from deconvnet.kernels.simd.vector import LANES, copy_pair, multiply_add
 
@@ -47,7 +49,8 @@ class TileGrid:
     step : int
         Side of the part of a tile that is valid.
     numbers : int array
-        ``[down, across, step, side, size]`` for compiled functions; down and across count an image's tiles.
+        ``[down, across, step, side, size, filter_tile]`` for compiled functions; down and across count an image's
+        tiles, the last one is the address of a function for `filter_image_tile`.
     """
 
     def __init__(self, shape: tuple[int, int], size: int, dtype: DTypeLike) -> None:
@@ -56,8 +59,10 @@ class TileGrid:
         self.step = self.side - size + 1
         self.height, self.width = shape[0] - size + 1, shape[1] - size + 1
         self.down, self.across = -(-self.height // self.step), -(-self.width // self.step)
-        self.twiddles = tile_twiddles(self.side, np.dtype(dtype).name)
-        self.numbers = np.array([self.down, self.across, self.step, self.side, self.size])
+        real = np.dtype(dtype).name
+        self.twiddles = tile_twiddles(self.side, real)
+        numbers = self.down, self.across, self.step, self.side, self.size, _filter_tile_apart.address(real)
+        self.numbers = np.array(numbers, np.int64)
 
 
 @compiled
@@ -171,13 +176,26 @@ def _filtered_tile(spectra, filters_hat, side, valid, line, out, twiddles):
         inverse_line(out, i * pitch, COMPLEX, side, twiddles)
 
 
+def _filter_tile(images, b, top, left, side, valid, filters_hat, twiddles, work, spectra, line, out):
+    for c in range(images.shape[1]):
+        tile_spectrum(images[b, c], top, left, side, work, spectra[c], twiddles)
+    _filtered_tile(spectra, filters_hat, side, valid, line, out, twiddles)
+
+
+def _filter_tile_kinds(real):
+    line, square, stack = (types.Array(getattr(types, real), axes, "C") for axes in (1, 2, 4))
+    return stack, *[types.intp] * 5, square, line, line, square, line, line
+
+
+_filter_tile_apart = Apart(_filter_tile, _filter_tile_kinds)
+_call_filter_tile = _filter_tile_apart.call
+
+
 @compiled
 def filter_image_tile(images, index, grid, filters_hat, twiddles, work, spectra, line, out):
     """Filter one of all images' tiles; returns its image and the top left corner of its valid part there."""
     down, across, step, side = grid[:4]
     b, place = divmod(index, down * across)
     top, left = place // across * step, place % across * step
-    for c in range(images.shape[1]):
-        tile_spectrum(images[b, c], top, left, side, work, spectra[c], twiddles)
-    _filtered_tile(spectra, filters_hat, side, step, line, out, twiddles)
+    _call_filter_tile(grid[5], images, b, top, left, side, step, filters_hat, twiddles, work, spectra, line, out)
     return b, top, left
