@@ -19,8 +19,8 @@ from deconvnet.kernels.simd.vector import LANES
 
 __all__ = ["projected_gradient", "steepest_slope"]
 
-#: Threads of a block of the CUDA kernel.
-THREADS = 256
+#: Threads of a block of the CUDA kernel, and the shared memory of a block, which holds a PSF.
+THREADS, SHARED = 256, 48 * 1024
 #: Most allowed pixels for which a matrix is gathered: 1.6 MB of float32.
 GATHERED = 640
 
@@ -200,8 +200,10 @@ def _numba(own, target, start, support, beta, steepest, steps):
 
 
 def _cuda(own, target, start, support, beta, steepest, steps):
-    """A block per PSF."""
+    """A block per PSF, where one fits into its memory."""
     xp = array_module(own, target, start, support)
+    if start[0].nbytes > SHARED:
+        return _reference(own, target, start, support, beta, steepest, steps)
     own, target, start, support = (xp.ascontiguousarray(a) for a in (own, target, start, support))
     count, side = start.shape[:2]
     cuda.expect(

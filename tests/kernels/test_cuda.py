@@ -13,6 +13,7 @@ import pytest
 
 from deconvnet.kernels import cuda
 from deconvnet.kernels.photo import filter_bank, masked_deconvolution
+from deconvnet.kernels.photo.psf_grid import projected_gradient
 from deconvnet.kernels.photo.quotient import quotient_spectrum
 from tests.kernels import nvrtc
 from tests.kernels.case import all_cases, assert_contract, copies
@@ -157,6 +158,15 @@ def test_sums_over_more_blocks_than_a_block_has_threads(monkeypatch):
     case = next(case for case in CASES if case.name == "masked_deconvolution")
     with executed_on_the_cpu():
         assert_contract(case, "cuda", np.float64, (45, 30), np.random.default_rng(20151))  # 720 frequencies, 23 blocks
+
+
+def test_psfs_too_large_for_a_block_are_left_to_array_code():
+    case = next(case for case in CASES if case.name == "projected_gradient")
+    for side, real in ((111, np.float32), (79, np.float64)):
+        arguments = case.arguments(np.random.default_rng(0), real, (1, side))
+        with launches_recorded() as asked:
+            found = projected_gradient.cuda(*arguments)
+        assert not asked and np.array_equal(found, projected_gradient.reference(*arguments))
 
 
 @needs_compiler
