@@ -3,7 +3,7 @@
 import pytest
 
 from deconvnet.errors import DeconvnetError
-from deconvnet.files import replacing
+from deconvnet.files import locked, replacing
 
 
 def test_a_file_is_replaced_at_the_end(tmp_path):
@@ -33,3 +33,10 @@ def test_a_failure_keeps_the_old_file_and_leaves_nothing_behind(tmp_path, error,
 def test_a_missing_folder_is_told(tmp_path):
     with pytest.raises(DeconvnetError, match="cannot be written"), replacing(tmp_path / "none" / "a.txt") as part:
         part.write_text("x")
+
+
+def test_a_folder_is_one_programs_at_a_time(tmp_path):
+    with locked(tmp_path, "taken"), pytest.raises(DeconvnetError, match="taken"), locked(tmp_path, "taken"):
+        pass
+    with locked(tmp_path, "taken"):
+        assert not list(tmp_path.iterdir())

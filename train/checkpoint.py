@@ -10,14 +10,10 @@ from typing import Any, NamedTuple
 
 from deconvnet.backend import array_module
 from deconvnet.errors import DeconvnetError
+from deconvnet.files import locked
 from deconvnet.networks.io import load_arrays, save_arrays
 
 from .optimisers import MovingAverage, Optimiser
-
-try:
-    import fcntl
-except ImportError:  # Windows has no locks on folders: there, two runs in one are not noticed
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["CHECKPOINT", "MODEL", "Progress", "claim_folder", "load_checkpoint", "read_settings", "save_checkpoint"]
 
@@ -40,27 +36,6 @@ class Progress(NamedTuple):
     step: int = 0
     seconds: float = 0.0
     running_loss: float | None = None
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder against other runs. The lock is the system's: it leaves no file, and a killed run has none."""
-    if fcntl is None:
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DeconvnetError(
-                f"another training is writing to {folder}: wait for it to end, or choose another --out"
-            ) from None
-        except OSError:
-            pass  # a file system without locks
-        yield
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager
@@ -94,7 +69,7 @@ def claim_folder(out: str | os.PathLike[str], resume: bool) -> Iterator[Path]:
         probe.unlink()
     except OSError as error:
         raise DeconvnetError(f"{out} cannot be written ({error.strerror}): choose another --out") from error
-    with _locked(out):
+    with locked(out, f"another training is writing to {out}: wait for it to end, or choose another --out"):
         if not resume and any((out / name).exists() for name in (CHECKPOINT, MODEL)):
             raise DeconvnetError(f"{out} already holds a run: continue it with --resume, or choose another --out")
         yield out

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from deconvnet._version import __version__
+from deconvnet.cli.batch import add_batch
 from deconvnet.cli.burst import add_burst
+from deconvnet.cli.info import add_info
 from deconvnet.cli.inspect import add_inspect
 from deconvnet.cli.models import add_models
 from deconvnet.cli.photo import add_photo
@@ -52,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"deconvnet {__version__}")
     commands: Any = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (add_burst, add_photo, add_train, add_inspect, add_models):
+    for add in (add_burst, add_photo, add_batch, add_train, add_inspect, add_models, add_info):
         add(commands)
     return parser
 

@@ -1,4 +1,7 @@
-"""Files that nobody sees half written: beside their place first, then renamed."""
+"""Files that nobody sees half written: beside their place first, then renamed; folders that one program has at a time.
+
+The modules inside read and write pictures, for `deconvnet.io`.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,15 @@ from typing import TYPE_CHECKING
 
 from deconvnet.errors import DeconvnetError
 
+try:
+    import fcntl
+except ImportError:  # Windows has no locks on folders: there, two programs in one are not noticed
+    fcntl = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["part_name", "replacing", "save_figure"]
+__all__ = ["locked", "part_name", "replacing", "save_figure"]
 
 
 def part_name(path: str | Path) -> Path:
@@ -52,6 +60,40 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
+
+
+@contextlib.contextmanager
+def locked(folder: str | Path, message: str) -> Iterator[None]:
+    """``with locked(folder, message):`` no other program that asks in this way gets the folder meanwhile.
+
+    The lock is the system's: it leaves no file, and a killed program holds none.
+
+    Parameters
+    ----------
+    folder : path-like
+        Existing.
+    message : str
+        Of the error, if another one holds it.
+
+    Raises
+    ------
+    DeconvnetError
+        If another one holds the folder.
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DeconvnetError(message) from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(handle)
 
 
 def save_figure(path: str | Path, figure: Figure, dpi: int = 120) -> None:

@@ -16,7 +16,7 @@ from deconvnet.errors import DeconvnetError
 from deconvnet.ops.resample import resample
 from deconvnet.progress import step
 
-__all__ = ["METHODS", "Registration", "find_motion", "register", "sharpness"]
+__all__ = ["METHODS", "Registration", "find_motion", "register", "sharpness", "shows_the_same"]
 
 METHODS = ("auto", "translation", "homography", "none")
 #: A motion that moves no corner by more than this many pixels is left alone: with blurred frames it is within the error
@@ -328,6 +328,24 @@ def find_motion(reference: Array, frame: Array, method: str = "auto") -> tuple[n
     return _find(_Look(reference), _Look(frame), method)
 
 
+def shows_the_same(reference: Array, frame: Array) -> bool:
+    """Whether `register` would lay the frame on the reference.
+
+    Parameters
+    ----------
+    reference, frame : real array (H, W) or (H, W, 3)
+        Of one size, in [0, 1].
+    """
+    motion, correlation = find_motion(reference, frame)
+    return correlation >= SAME and _overlaps(reference.shape[:2], motion)
+
+
+def _overlaps(shape: tuple[int, int], motion: np.ndarray) -> bool:
+    """Whether a frame that moved so covers enough of the reference."""
+    rows, columns = _covered(shape, [motion])
+    return (rows.stop - rows.start) * (columns.stop - columns.start) >= OVERLAP * shape[0] * shape[1]
+
+
 def register(
     frames: Iterable[Array], method: str = "auto", reference: str | int = "sharpest", *, progress: bool = False
 ) -> Registration:
@@ -406,10 +424,8 @@ def register(
         reason = None
         if correlation < SAME:
             reason = f"its motion was not found (correlation {max(correlation, 0.0):.2f})"
-        else:
-            rows, columns = _covered(shape, [motion])
-            if (rows.stop - rows.start) * (columns.stop - columns.start) < OVERLAP * shape[0] * shape[1]:
-                reason = "it covers less than half of the reference"
+        elif not _overlaps(shape, motion):
+            reason = "it covers less than half of the reference"
         if reason:
             warnings.warn(f"frame {index + 1} is left out: {reason}", stacklevel=2)
             motions.append(None)

@@ -1,0 +1,243 @@
+"""The subcommand ``batch`` of the command line: a folder of photographs and bursts."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import hashlib
+import json
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from deconvnet._version import __version__
+from deconvnet.cli.grouping import MODES, Group, find_pictures, group
+from deconvnet.cli.options import Subparsers, add_device, add_json, add_quiet, add_threads, count
+from deconvnet.errors import DeconvnetError, Terminated, print_out, say
+from deconvnet.progress import step
+
+__all__ = ["add_batch"]
+
+#: In the folder of results: a line of JSON for everything that was done.
+RECORD = "deconvnet-batch.jsonl"
+#: What pictures become whose format is not written.
+INSTEAD = ".tif"
+
+
+def add_batch(commands: Subparsers) -> None:
+    """Add the subcommand ``batch`` to the subparsers of an `argparse.ArgumentParser`."""
+    from deconvnet.files.formats import WRITABLE
+
+    parser = commands.add_parser(
+        "batch",
+        help="a folder of photographs and bursts",
+        description="Restore every photograph and burst in a folder and those inside it. What is done already is "
+        "skipped; what fails does not stop the others, and is listed at the end.",
+    )
+    parser.add_argument("source", metavar="IN", help="the folder")
+    parser.add_argument("out", metavar="OUT", help="folder for the results, built like IN")
+    parser.add_argument(
+        "--bursts",
+        choices=MODES,
+        default="auto",
+        help="what makes a burst: folders (every folder inside IN), time (taken within 1.5 s and of one scene), auto "
+        "(time where EXIF tells it, else folders of one scene; default), none",
+    )
+    parser.add_argument("--jobs", type=count, default=1, metavar="N", help="processes (default 1)")
+    parser.add_argument(
+        "--format", choices=sorted(suffix[1:] for suffix in WRITABLE), help="of the results (default: as the inputs)"
+    )
+    parser.add_argument("--plan", action="store_true", help="only list what would be done")
+    parser.add_argument("--photo-model", default="photo", metavar="NAME|FILE", help="as --model of photo")
+    parser.add_argument("--burst-model", default="burst", metavar="NAME|FILE", help="as --model of burst")
+    parser.add_argument("--psf-size", default="auto", metavar="PX", help="as of photo")
+    parser.add_argument("--noise", type=float, metavar="SIGMA", help="as of photo")
+    parser.add_argument("--varying", action="store_true", help="as of photo")
+    parser.add_argument("--method", choices=("network", "fba", "mean"), default="network", help="as of burst")
+    parser.add_argument("--no-refine", dest="refine", action="store_false", help="as of photo and burst")
+    add_device(parser)
+    add_threads(parser)
+    add_quiet(parser)
+    add_json(parser)
+    parser.set_defaults(run=_batch)
+
+
+def _folders(options: argparse.Namespace) -> tuple[Path, Path]:
+    """The two folders, the second one made."""
+    source, out = Path(options.source), Path(options.out)
+    if not source.is_dir():
+        raise DeconvnetError(f"there is no folder {source}: name one with pictures")
+    if source.resolve() == out.resolve():
+        raise DeconvnetError(f"{out} is the folder that is read: choose another one for the results")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / ".writable").touch()
+        (out / ".writable").unlink()
+    except OSError as error:
+        raise DeconvnetError(f"the folder {out} cannot be written: {error.strerror}") from error
+    return source, out
+
+
+def _items(groups: list[Group], source: Path, out: Path, options: argparse.Namespace) -> list[Any]:
+    """A work item for each photograph and burst."""
+    from deconvnet.cli.items import BurstItem, PhotoItem
+    from deconvnet.cli.running import item_from
+
+    taken: set[str] = set()
+    items: list[Any] = []
+    for files in groups:
+        first = files[0]
+        suffix = f".{options.format}" if options.format else _suffix_like(first)
+        stem = first.stem + ("_burst" if len(files) > 1 else "")
+        output = out / first.relative_to(source).with_name(stem + suffix)
+        while str(output).casefold() in taken:  # inputs that differ in their suffix or in upper case alone
+            output = output.with_name(f"{output.stem}_{first.suffix[1:].lower()}{suffix}")
+        taken.add(str(output).casefold())
+        if len(files) == 1:
+            items.append(item_from(PhotoItem, options, photo=str(first), output=str(output), model=options.photo_model))
+        else:
+            frames = tuple(str(file) for file in files)
+            items.append(
+                item_from(
+                    BurstItem, options, frames=frames, output=str(output), model=options.burst_model, lenient=True
+                )
+            )
+    return items
+
+
+def _suffix_like(file: Path) -> str:
+    from deconvnet.files.formats import WRITABLE
+
+    return file.suffix.lower() if file.suffix.lower() in WRITABLE else INSTEAD
+
+
+def _key(item: Any) -> str:
+    """Digest of all that an item's result depends on: options, inputs, model, version."""
+    plain: dict[str, Any] = dataclasses.asdict(item)
+    del plain["output"]
+    told: list[Any] = [type(item).__name__, plain, __version__]
+    for name in (*item.inputs, item.model):
+        with contextlib.suppress(OSError):  # a model's name is no file
+            status = Path(name).stat()
+            told.append((name, status.st_size, status.st_mtime_ns))
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]
+
+
+class _Record:
+    """The file that says what was done: appended to, line by line, so that a kill costs the last one at most."""
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.path = out, out / RECORD
+        self.keys: dict[str, str] = {}
+        with contextlib.suppress(OSError):
+            for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+                with contextlib.suppress(ValueError, KeyError, TypeError):
+                    entry = json.loads(line)
+                    self.keys[entry["output"]] = entry["key"]
+
+    def _name(self, item: Any) -> str:
+        return Path(item.output).relative_to(self.out).as_posix()
+
+    def has(self, item: Any) -> bool:
+        return self.keys.get(self._name(item)) == _key(item) and Path(item.output).is_file()
+
+    def foreign(self, item: Any) -> bool:
+        """Whether a file is in the item's way that this program did not write."""
+        from deconvnet.files.metadata import written_here
+
+        output = Path(item.output)
+        return output.exists() and self._name(item) not in self.keys and not written_here(output)
+
+    def add(self, item: Any) -> None:
+        line = json.dumps({"output": self._name(item), "key": _key(item)}, ensure_ascii=False)
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(f"{line}\n")
+        except OSError as error:
+            warnings.warn(
+                f"{self.path} cannot be written ({error.strerror}): {item.output} will be redone", stacklevel=2
+            )
+
+
+def _batch(options: argparse.Namespace) -> int:
+    from deconvnet.files import locked
+    from deconvnet.weights import find_model
+
+    source, out = _folders(options)
+    for model in (options.photo_model, options.burst_model):
+        find_model(model)
+    with locked(out, f"another batch is writing to {out}: wait for it to end, or choose another folder"):
+        return _run(source, out, options)
+
+
+def _run(source: Path, out: Path, options: argparse.Namespace) -> int:
+    from deconvnet.cli.running import as_json
+    from deconvnet.cli.workers import Outcome, attempt_all
+
+    shown = not options.quiet
+    files = find_pictures(source, out)
+    with step("sorting", len(files), "picture", shown=shown) as sorting, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # said again when they are restored
+        items = _items(group(files, source, options.bursts, sorting.update), source, out, options)
+    if options.plan:
+        planned = [{"output": item.output, "inputs": list(item.inputs)} for item in items]
+        lines = [f"{p['output']} from {len(p['inputs'])}: {', '.join(p['inputs'])}" for p in planned]
+        print_out(as_json(planned) if options.json else "\n".join(lines))
+        return 0
+    record = _Record(out)
+    outcomes: list[Outcome] = []
+    waiting: list[Any] = []
+    for item in items:
+        if record.has(item):
+            outcomes.append(Outcome(item, "skipped", "done before"))
+        elif record.foreign(item):
+            outcomes.append(Outcome(item, "failed", f"{item.output} is there already: move it away"))
+        else:
+            waiting.append(item)
+    status = None
+    with step("restoring", len(waiting), "picture", shown=shown) as restoring:
+        try:
+            with contextlib.closing(attempt_all(waiting, options.jobs)) as attempts:
+                for outcome in attempts:
+                    outcomes.append(outcome)
+                    if outcome.status == "done":
+                        record.add(outcome.item)
+                    restoring.update()
+        except KeyboardInterrupt as interrupt:  # what is finished stays, and is listed
+            status = 143 if isinstance(interrupt, Terminated) else 130
+    seen = {outcome.item.output for outcome in outcomes}
+    outcomes += [Outcome(item, "interrupted") for item in items if item.output not in seen]
+    _report(outcomes, options)
+    if status is not None:
+        say("deconvnet: interrupted: what is done is kept, and the same command goes on with the rest")
+        return status
+    return int(any(outcome.status == "failed" for outcome in outcomes))
+
+
+def _report(outcomes: list[Any], options: argparse.Namespace) -> None:
+    """The table of what became of everything, or the same as JSON."""
+    from deconvnet.cli.running import as_json
+
+    numbers = Counter(outcome.status for outcome in outcomes)
+    if options.json:
+        entries = [
+            {
+                "status": outcome.status,
+                "output": outcome.item.output,
+                "inputs": list(outcome.item.inputs),
+                "why": outcome.why,
+                **({"result": outcome.result} if outcome.result else {}),
+            }
+            for outcome in outcomes
+        ]
+        print_out(as_json({"numbers": dict(numbers), "items": entries}))
+        return
+    lines = []
+    for outcome in sorted(outcomes, key=lambda outcome: outcome.item.output):
+        name = outcome.item.inputs[0] if outcome.status in ("failed", "interrupted") else outcome.item.output
+        time = f"{outcome.seconds:.1f} s" if outcome.status == "done" else ""
+        lines.append("  ".join(part for part in (f"{outcome.status:11s} {name}", time, outcome.why) if part))
+    lines.append(", ".join(f"{number} {status}" for status, number in sorted(numbers.items())))
+    print_out("\n".join(lines))

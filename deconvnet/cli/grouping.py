@@ -1,0 +1,150 @@
+"""Which pictures of a folder are photographs of their own, and which are frames of one burst."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deconvnet.errors import DeconvnetError
+
+__all__ = ["MODES", "Group", "find_pictures", "group"]
+
+MODES = ("none", "auto", "folders", "time")
+#: Frames of a burst follow each other within so many seconds.
+GAP = 1.5
+#: Scenes are compared in copies of this many pixels.
+COMPARED_PIXELS = 250_000
+
+#: Files of one photograph (one of them) or one burst (in the order they were taken).
+Group = tuple[Path, ...]
+
+
+def find_pictures(source: Path, out: Path) -> list[Path]:
+    """The pictures in a folder and those inside it, sorted, without hidden ones and without results of this program.
+
+    Parameters
+    ----------
+    source : Path
+    out : Path
+        Folder of the results, which may lie inside the other.
+
+    Raises
+    ------
+    DeconvnetError
+        If there is none.
+    """
+    from deconvnet.files.formats import READABLE
+    from deconvnet.files.metadata import written_here
+
+    def wanted(file: Path) -> bool:
+        inside = file.relative_to(source)
+        hidden = any(part.startswith(".") for part in inside.parts)
+        if hidden or file.suffix.lower() not in READABLE or not file.is_file():
+            return False
+        return out.resolve() not in file.resolve().parents and not written_here(file)
+
+    found = sorted(file for file in source.rglob("*") if wanted(file))
+    if not found:
+        raise DeconvnetError(f"there are no pictures in {source}: {', '.join(READABLE)} files are wanted")
+    return found
+
+
+def group(files: list[Path], source: Path, mode: str, seen: Callable[[], None] = lambda: None) -> list[Group]:
+    """Photographs and bursts; the frames of a burst have one suffix, as RAW files have JPEG twins.
+
+    Parameters
+    ----------
+    files : list of Path
+        As `find_pictures` gives them.
+    source : Path
+        Pictures that lie in this folder itself are no burst unless their times say so.
+    mode : {"none", "auto", "folders", "time"}
+        ``"none"``: every picture is a photograph. ``"folders"``: every folder inside is a burst. ``"time"``: pictures
+        of one folder that were taken within 1.5 s of each other and show one scene are. ``"auto"``: by time in
+        folders where every picture's EXIF tells it, and else those of a folder inside that show one scene.
+    seen : callable
+        Called after each file that was looked into.
+
+    Returns
+    -------
+    list of tuple of Path
+        Every file once, in the order of each group's first one.
+    """
+    from deconvnet.files.metadata import capture_time
+
+    found: list[Group] = []
+
+    def place(file: Path) -> tuple[Path, str]:
+        return file.parent, file.suffix.lower()
+
+    for (folder, _), inside in itertools.groupby(sorted(files, key=lambda file: (place(file), file)), key=place):
+        here = list(inside)
+        if mode == "none" or len(here) == 1 or (mode == "folders" and folder == source):
+            found += [(file,) for file in here]
+            continue
+        if mode == "folders":
+            found.append(tuple(here))
+            continue
+        times = {file: capture_time(file) for file in here}
+        told = [file for file in here if times[file] is not None]
+        if mode == "time" or len(told) == len(here):
+            candidates = _by_time(told, times)
+            found += [(file,) for file in here if file not in told]
+        else:
+            candidates = [here] if folder != source else [[file] for file in here]
+        for candidate in candidates:
+            found += _scenes(candidate, seen)
+    return sorted(found)
+
+
+def _by_time(files: list[Path], times: dict[Path, Any]) -> list[list[Path]]:
+    """Runs of pictures that follow each other closely."""
+    ordered = sorted(files, key=lambda file: (times[file], file))
+    runs: list[list[Path]] = []
+    for file in ordered:
+        if runs and times[file] - times[runs[-1][-1]] <= GAP:
+            runs[-1].append(file)
+        else:
+            runs.append([file])
+    return runs
+
+
+def _scenes(files: list[Path], seen: Callable[[], None]) -> list[Group]:
+    """Those of the files that can be laid on each other, as groups; a file that cannot be read is alone."""
+    from deconvnet.restore.burst.registration import shows_the_same
+
+    if len(files) == 1:
+        return [(files[0],)]
+    left: list[tuple[Path, np.ndarray | None]] = []
+    for file in files:
+        left.append((file, _small(file)))
+        seen()
+    found: list[Group] = []
+    while left:
+        (first, look), *others = left
+        same = {
+            file
+            for file, other in others
+            if look is not None and other is not None and look.shape == other.shape and shows_the_same(look, other)
+        }
+        found.append((first, *(file for file, _ in others if file in same)))
+        left = [(file, other) for file, other in others if file not in same]
+    return found
+
+
+def _small(file: Path) -> np.ndarray | None:
+    """A small copy of a picture's luminance; None if it cannot be read, which whoever restores it will say."""
+    from deconvnet.colour import luminance
+    from deconvnet.io import read_image
+    from deconvnet.ops.resample import resample
+
+    try:
+        luma = luminance(read_image(file).pixels)
+    except DeconvnetError:
+        return None
+    scale = min(1.0, (COMPARED_PIXELS / luma.size) ** 0.5)
+    return luma if scale == 1 else resample(luma, tuple(max(1, round(side * scale)) for side in luma.shape))
