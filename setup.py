@@ -16,6 +16,7 @@ TEST = [
     *RAW,
     "nvidia-cuda-nvrtc-cu12; sys_platform == 'linux' and platform_machine == 'x86_64'",
     "pytest>=7.4",
+    "pytest-xdist>=3.5",
     "ruff>=0.5",
     "setuptools>=70.1",
 ]
