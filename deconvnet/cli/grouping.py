@@ -17,7 +17,7 @@ MODES = ("none", "auto", "folders", "time")
 #: Frames of a burst follow each other within so many seconds.
 GAP = 1.5
 #: Scenes are compared in copies of this many pixels.
-COMPARED_PIXELS = 250_000
+COMPARED_PIXELS = 100_000
 
 #: Files of one photograph (one of them) or one burst (in the order they were taken).
 Group = tuple[Path, ...]
@@ -114,26 +114,29 @@ def _by_time(files: list[Path], times: dict[Path, Any]) -> list[list[Path]]:
 
 
 def _scenes(files: list[Path], seen: Callable[[], None]) -> list[Group]:
-    """Those of the files that can be laid on each other, as groups; a file that cannot be read is alone."""
+    """Files in the order they were taken, as groups of those that can be laid on the first of their group.
+
+    A file is compared with the first ones of the two latest groups, so that a stranger among the frames of a burst does
+    not cut it in two. One that cannot be read is alone.
+    """
     from deconvnet.restore.burst.registration import shows_the_same
 
     if len(files) == 1:
         return [(files[0],)]
-    left: list[tuple[Path, np.ndarray | None]] = []
+    found: list[list[Path]] = []
+    latest: list[tuple[list[Path], np.ndarray]] = []
     for file in files:
-        left.append((file, _small(file)))
+        look = _small(file)
         seen()
-    found: list[Group] = []
-    while left:
-        (first, look), *others = left
-        same = {
-            file
-            for file, other in others
-            if look is not None and other is not None and look.shape == other.shape and shows_the_same(look, other)
-        }
-        found.append((first, *(file for file, _ in others if file in same)))
-        left = [(file, other) for file, other in others if file not in same]
-    return found
+        for frames, first in latest:
+            if look is not None and look.shape == first.shape and shows_the_same(first, look):
+                frames.append(file)
+                break
+        else:
+            found.append([file])
+            if look is not None:
+                latest = [(found[-1], look), *latest[:1]]
+    return [tuple(frames) for frames in found]
 
 
 def _small(file: Path) -> np.ndarray | None:

@@ -172,6 +172,15 @@ def test_without_times_a_folder_of_one_scene_is_a_burst(tmp_path):
     assert sorted(map(len, group(sorted(source.rglob("*.jpg")), source, "time"))) == [1] * 9
 
 
+def test_a_stranger_does_not_cut_a_burst_in_two(tmp_path):
+    source = tmp_path / "in"
+    _frames(source / "burst", 1, 4)
+    _frames(source / "burst", 2, 1)
+    (source / "burst" / "2_0.jpg").rename(source / "burst" / "1_1b.jpg")
+    groups = group(sorted(source.rglob("*.jpg")), source, "auto")
+    assert [len(files) for files in groups] == [4, 1]
+
+
 def test_twins_in_another_format_are_no_frames(tmp_path):
     _frames(tmp_path, 1, 2, start=10)
     _frames(tmp_path, 1, 2, start=10, suffix=".webp")
