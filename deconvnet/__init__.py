@@ -1,8 +1,8 @@
 """Learned blind deconvolution of photographs and hand-held bursts.
 
-`deblur_burst` turns a burst into one picture, `deblur` restores a single photograph, `load_model` reads a trained
-network, `engine` chooses between compiled kernels and plain array code. They are imported when first used, so that
-``import deconvnet`` is quick.
+`deblur_burst` turns a burst into one picture, `deblur` restores a single photograph, `estimate_psf` finds its PSF only,
+`deconvolve` takes a PSF that is known. `load_model` reads a trained network, `engine` chooses between compiled kernels
+and plain array code. They are imported when first used, so that ``import deconvnet`` is quick.
 """
 
 from __future__ import annotations
@@ -12,12 +12,23 @@ import importlib
 from deconvnet._version import __version__
 from deconvnet.errors import DeconvnetError
 
-__all__ = ["DeconvnetError", "__version__", "deblur", "deblur_burst", "engine", "load_model"]
+__all__ = [
+    "DeconvnetError",
+    "__version__",
+    "deblur",
+    "deblur_burst",
+    "deconvolve",
+    "engine",
+    "estimate_psf",
+    "load_model",
+]
 
 _LAZY = {
     "deblur": ("deconvnet.restore.photo.deblur", "deblur"),
     "deblur_burst": ("deconvnet.restore.burst.deblur", "deblur_burst"),
+    "deconvolve": ("deconvnet.interface", "deconvolve"),
     "engine": ("deconvnet.kernels.kernel", "engine"),
+    "estimate_psf": ("deconvnet.interface", "estimate_psf"),
     "load_model": ("deconvnet.networks.io", "load_network"),
 }
 

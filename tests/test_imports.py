@@ -32,8 +32,9 @@ ALLOWED = {
     "networks": NETWORKS,
     "restore": RESTORE,
     "inspect": RESTORE,
+    "interface": RESTORE,
     "cli": RESTORE | {"inspect"},
-    "__init__": {*RESTORE, "kernels"},
+    "__init__": {*RESTORE, "kernels", "interface"},
     "__main__": {"cli"},
 }
 PACKAGE = sorted([*(ROOT / "deconvnet").rglob("*.py"), *(ROOT / "kernels").rglob("*.py")])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from deconvnet.backend import Array
+from deconvnet.backend import Array, cupy, to_device, to_host
 from deconvnet.errors import DeconvnetError
 
-__all__ = ["as_array", "as_floats"]
+__all__ = ["as_array", "as_floats", "as_given", "taken"]
 
 
 def as_array(given: Any, name: str) -> np.ndarray:
@@ -18,12 +20,14 @@ def as_array(given: Any, name: str) -> np.ndarray:
     Parameters
     ----------
     given : array-like
+        A NumPy or CuPy array, anything with DLPack on the CPU (a PyTorch tensor), nested lists.
     name : str
         What messages call it: "the photo", "frame 3".
 
     Returns
     -------
     array
+        It may be the one that was given.
 
     Raises
     ------
@@ -31,16 +35,72 @@ def as_array(given: Any, name: str) -> np.ndarray:
         If it is none: nested lists of different lengths, a tensor that needs gradients or lies on another device.
     """
     try:
-        found = np.asarray(given)
+        found = np.from_dlpack(given) if _by_dlpack(given) else to_host(given)
     except Exception as error:  # other libraries raise whatever they like
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DeconvnetError(
             f"{name} ({type(given).__name__}) cannot be taken as a NumPy array: {reason.rstrip('.')}; "
-            "convert it first, a tensor by .detach().cpu().numpy()"
+            "convert it first, a tensor by .detach().cpu()"
         ) from error
     if found.dtype.kind == "O":
         raise DeconvnetError(f"{name} ({type(given).__name__}) is no array of numbers: hand over pixels")
     return found
+
+
+def _by_dlpack(given: Any) -> bool:
+    """Whether it is another library's array that is handed over by DLPack."""
+    on_gpu = cupy is not None and isinstance(given, cupy.ndarray)
+    return hasattr(given, "__dlpack__") and not on_gpu and not isinstance(given, (np.ndarray, np.generic))
+
+
+def as_given(result: np.ndarray, given: Any) -> Any:
+    """A result as an array of the library of what was given: CuPy, or by DLPack; else as it is."""
+    if cupy is not None and isinstance(given, cupy.ndarray):
+        return to_device(result, "cuda")
+    if _by_dlpack(given):
+        library = sys.modules.get(type(given).__module__.partition(".")[0])
+        if hasattr(library, "from_dlpack"):
+            return library.from_dlpack(result)  # type: ignore[union-attr]
+    return result
+
+
+def taken(given: Any, name: str, channel_axis: int | None = -1) -> tuple[np.ndarray, Callable[[np.ndarray], Any]]:
+    """A picture as a NumPy array with its channels last, and the way back.
+
+    Parameters
+    ----------
+    given : array-like, 2 or 3 axes
+    name : str
+        What messages call it.
+    channel_axis : int or None
+        Axis of the channels; None for a grey picture. A picture of two axes has none.
+
+    Returns
+    -------
+    array : array (H, W) or (H, W, C)
+    give_back : callable
+        Takes a picture with as many axes, its channels last, and returns it with the axes and of the library of what
+        was given.
+
+    Raises
+    ------
+    DeconvnetError
+        As `as_array`, or if there is no such axis.
+    """
+    array = as_array(given, name)
+    if channel_axis is None:
+        if array.ndim != 2:
+            raise DeconvnetError(f"{name} has the shape {array.shape}, and channel_axis=None is for grey (H, W)")
+        return array, lambda result: as_given(result, given)
+    if array.ndim != 3:
+        return array, lambda result: as_given(result, given)
+    if not -3 <= channel_axis < 3:
+        raise DeconvnetError(f"{name} has three axes, and none is {channel_axis}: channel_axis is -1 for (H, W, C)")
+
+    def give_back(result: np.ndarray) -> Any:
+        return as_given(np.ascontiguousarray(np.moveaxis(result, -1, channel_axis)), given)
+
+    return np.moveaxis(array, channel_axis, -1), give_back
 
 
 def as_floats(pixels: Any, name: str) -> Array:

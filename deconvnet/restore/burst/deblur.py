@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from deconvnet.networks.protocols import PsfBurstNetwork
 from deconvnet.restore.burst.fba import fourier_burst_accumulation, mean
 from deconvnet.restore.burst.registration import METHODS as REGISTRATIONS
 from deconvnet.restore.burst.registration import register as register_frames
-from deconvnet.restore.pixels import as_array, as_floats
+from deconvnet.restore.pixels import as_floats, taken
 
 __all__ = ["CHANNELS", "METHODS", "MIN_SIDE", "deblur_burst"]
 
@@ -42,18 +42,22 @@ def _as_float(frame: np.ndarray, number: int) -> np.ndarray:
     return as_floats(frame, f"frame {number}")
 
 
-def _checked(frames: Iterable[ArrayLike]) -> tuple[list[np.ndarray], bool]:
-    """The frames as a list of float32 arrays of one shape, and whether the first came with a single channel."""
+def _checked(
+    frames: Iterable[ArrayLike], channel_axis: int | None
+) -> tuple[list[np.ndarray], bool, Callable[[np.ndarray], Any]]:
+    """The frames as a list of float32 arrays of one shape, channels last; whether the first has a single channel; and
+    the way back to an array of its kind."""
     if frames is None or isinstance(frames, (str, bytes, os.PathLike)) or not np.iterable(frames):
         raise DeconvnetError(
             f"the frames are of the type {type(frames).__name__}: a sequence of arrays, (H, W) or (H, W, 3), is wanted"
         )
     checked: list[np.ndarray] = []
     single = False
+    give_back: Callable[[np.ndarray], Any] = np.asarray
     for number, given in enumerate(frames, start=1):
-        frame = as_array(given, f"frame {number}")
+        frame, back = taken(given, f"frame {number}", channel_axis)
         if not checked:
-            single = frame.ndim == 3 and frame.shape[-1] == 1
+            single, give_back = frame.ndim == 3 and frame.shape[-1] == 1, back
         checked.append(_as_float(frame, number))
         (height, width), (other_height, other_width) = checked[0].shape[:2], checked[-1].shape[:2]
         if (height, width) != (other_height, other_width):
@@ -65,7 +69,7 @@ def _checked(frames: Iterable[ArrayLike]) -> tuple[list[np.ndarray], bool]:
             raise DeconvnetError(f"frame {number} and frame 1 are not both grey or both colour: convert them first")
     if len(checked) < 2:
         raise DeconvnetError(f"a burst needs at least two frames, and there is {len(checked) or 'none'}")
-    return checked, single
+    return checked, single, give_back
 
 
 def deblur_burst(
@@ -78,6 +82,7 @@ def deblur_burst(
     register: str = "auto",
     p: float = 11.0,
     refine: bool = True,
+    channel_axis: int | None = -1,
     device: str = "auto",
     progress: bool = False,
     return_psfs: bool = False,
@@ -87,7 +92,8 @@ def deblur_burst(
     Parameters
     ----------
     frames : iterable of arrays (H, W), (H, W, 1) or (H, W, 3)
-        At least two, all of one size, at least 65 px on each side, all grey or all colour: sRGB as floats in [0, 1],
+        NumPy, CuPy, or anything with DLPack on the CPU. At least two, all of one size, at least 65 px on each side,
+        all grey or all colour: sRGB as floats in [0, 1],
         uint8 (divided by 255) or uint16 (divided by 65535).
     model : str, path-like or Layer
         Burst network for ``method="network"``: the name of one that ships, the ``model.safetensors`` of a training
@@ -106,6 +112,8 @@ def deblur_burst(
     refine : bool
         For networks that estimate PSFs: refine these by the frames
         (`deconvnet.restore.burst.refine.refine_burst_psfs`).
+    channel_axis : int or None
+        Axis of the channels of frames with three axes; None for grey ones.
     device : {"auto", "cpu", "cuda"}
         Where frames are resampled and accumulated, and where the network runs. The frames go there once. Motion is
         found on the CPU, in small copies.
@@ -117,7 +125,9 @@ def deblur_burst(
     Returns
     -------
     picture : float32 array (H', W'), (H', W', 1) or (H', W', 3)
-        In [0, 1]: the part that all registered frames cover, with the axes of the first frame.
+        In [0, 1], whatever the type of the frames, which are not changed: the part that all registered frames cover,
+        with the axes of the first frame. If that is a CuPy array, or another library's that has DLPack, an array of
+        that library.
     psfs : float32 array (rows, columns, N, k, k)
         Only with ``return_psfs``: one PSF per kept frame on a grid spread evenly over the picture, from corner to
         corner. With ``channels="rgb"`` those of the green channel.
@@ -164,7 +174,7 @@ def deblur_burst(
     network: Any = as_network(model, "burst", device) if method == "network" else None
     if return_psfs and not isinstance(network, PsfBurstNetwork):
         raise DeconvnetError(f"the network {network.name!r} estimates no PSFs: use one of the kind 'quotient'")
-    burst, single = _checked(frames)
+    burst, single, give_back = _checked(frames, channel_axis)
     taken = (to_device(frame, device) for frame in _emptied(burst))
     burst = register_frames(taken, register, progress=progress).frames
     if min(burst[0].shape[:2]) < MIN_SIDE:
@@ -183,8 +193,8 @@ def deblur_burst(
             network, burst, channels, p, stride=stride, refine=refine, device=device, progress=progress
         )
     picture = np.clip(picture, 0, 1)
-    picture = picture[..., None] if single else picture
-    return (picture, psfs) if return_psfs else picture
+    restored = give_back(picture[..., None] if single else picture)
+    return (restored, psfs) if return_psfs else restored
 
 
 def _emptied(frames: list[Array]) -> Iterator[Array]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from deconvnet.backend import resolve_device, to_device, to_host
+from deconvnet.backend import Array, resolve_device, to_device, to_host
 from deconvnet.colour import luminance
 from deconvnet.errors import DeconvnetError
 from deconvnet.networks.io import as_network
@@ -19,9 +19,9 @@ from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, EXACT_PSF, REFIN
 from deconvnet.restore.photo.psf import check_psf_options, estimate_psf, estimate_varying_psfs
 from deconvnet.restore.photo.psf_cleanup import THRESHOLD
 from deconvnet.restore.photo.varying import choose_grid, deconvolve_varying
-from deconvnet.restore.pixels import as_array, as_floats
+from deconvnet.restore.pixels import as_array, as_floats, as_given, taken
 
-__all__ = ["checked_photo", "deblur"]
+__all__ = ["checked_photo", "deblur", "psf_of_photo"]
 
 #: Range of values below which a picture is called constant.
 LEAST_CONTRAST = 2 / 255
@@ -76,6 +76,39 @@ def _known_psf(psf: ArrayLike, shape: Sequence[int]) -> np.ndarray:
     return known.astype(np.float32)
 
 
+def psf_of_photo(
+    network: Any,
+    pixels: np.ndarray,
+    psf_size: int | str,
+    *,
+    sharpen: float,
+    threshold: float,
+    refine: bool,
+    varying: bool,
+    device: str,
+    progress: bool,
+) -> Array:
+    """The PSF of a photo by a network: (k, k), or (rows, columns, k, k) with ``varying``, on the device.
+
+    Parameters
+    ----------
+    network : PhotoNetwork
+        On the device.
+    pixels : float32 array (H, W) or (H, W, 3)
+        Of `checked_photo`.
+    psf_size, sharpen, threshold, refine, varying, device, progress
+        Those of `deblur`, the size checked by `deconvnet.restore.photo.psf.check_psf_options`.
+    """
+    with step("estimating the PSF", shown=progress):
+        grey = to_device(np.ascontiguousarray(luminance(pixels)), device)
+        if not varying or psf_size == "auto":
+            found = estimate_psf(network, grey, psf_size, sharpen=sharpen, threshold=threshold, refine=refine)
+        if varying:
+            side = len(found) if psf_size == "auto" else int(psf_size)
+            found = estimate_varying_psfs(network, grey, side, choose_grid(grey.shape, side), refine=refine)
+    return found
+
+
 def deblur(
     image: ArrayLike,
     *,
@@ -88,6 +121,7 @@ def deblur(
     nonblind: str = "hyper-laplacian",
     noise: float | None = None,
     varying: bool = False,
+    channel_axis: int | None = -1,
     device: str = "auto",
     progress: bool = False,
     return_psf: bool = False,
@@ -97,8 +131,8 @@ def deblur(
     Parameters
     ----------
     image : array (H, W) or (H, W, 3), or with alpha (H, W, 2) or (H, W, 4)
-        sRGB as floats in [0, 1], uint8 (divided by 255) or uint16 (divided by 65535); at least twice the PSF on each
-        side.
+        NumPy, CuPy, or anything with DLPack on the CPU: sRGB as floats in [0, 1], uint8 (divided by 255) or uint16
+        (divided by 65535); at least twice the PSF on each side.
     model : str, path-like or PhotoNetwork
         Photo network: the name of one that ships, the ``model.safetensors`` of a training run, or a loaded network.
         Not used with ``psf``.
@@ -122,6 +156,8 @@ def deblur(
         more for an estimated PSF than for a known one. A larger value gives a smoother picture.
     varying : bool
         Let the PSF change over the picture, as for a camera that turned.
+    channel_axis : int or None
+        Axis of the channels of an image with three axes; None for a grey one.
     device : {"auto", "cpu", "cuda"}
     progress : bool
         Show a bar.
@@ -131,7 +167,8 @@ def deblur(
     Returns
     -------
     picture : float32 array, shape of the image
-        In [0, 1]; alpha as it was.
+        In [0, 1] whatever the type of the image, which is not changed; alpha as it was. For a CuPy array, or another
+        library's that has DLPack, an array of that library, and the PSF too.
     psf : float32 array (k, k), or (rows, columns, k, k) with ``varying``
         Only with ``return_psf``.
 
@@ -166,19 +203,22 @@ def deblur(
     network: Any = as_network(model, "photo", device) if psf is None else None
     if psf is None:
         psf_size = check_psf_options(network, psf_size, psf_sharpen, psf_threshold, refine)
-    pixels, alpha = checked_photo(image)
+    array, give_back = taken(image, "the photo", channel_axis)
+    pixels, alpha = checked_photo(array)
     height, width = pixels.shape[:2]
     channels = pixels.reshape(height, width, -1)
     if psf is None:
-        with step("estimating the PSF", shown=progress):
-            grey = to_device(np.ascontiguousarray(luminance(pixels)), device)
-            if not varying or psf_size == "auto":
-                found = estimate_psf(
-                    network, grey, psf_size, sharpen=psf_sharpen, threshold=psf_threshold, refine=refine
-                )
-            if varying:
-                side = len(found) if psf_size == "auto" else int(psf_size)
-                found = estimate_varying_psfs(network, grey, side, choose_grid(grey.shape, side), refine=refine)
+        found = psf_of_photo(
+            network,
+            pixels,
+            psf_size,
+            sharpen=psf_sharpen,
+            threshold=psf_threshold,
+            refine=refine,
+            varying=varying,
+            device=device,
+            progress=progress,
+        )
     else:
         found = to_device(_known_psf(psf, (height, width)), device)
     with step("deconvolving", shown=progress):
@@ -187,6 +227,6 @@ def deblur(
     picture = np.clip(result, 0, 1)
     if alpha is not None:
         picture = np.concatenate([picture, alpha[..., None]], axis=-1)
-    picture = picture.reshape(np.shape(image))
+    restored = give_back(picture.reshape(array.shape))
     found = to_host(found)
-    return (picture, found / found.sum(axis=(-2, -1), keepdims=True)) if return_psf else picture
+    return (restored, as_given(found / found.sum(axis=(-2, -1), keepdims=True), image)) if return_psf else restored
