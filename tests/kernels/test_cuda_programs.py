@@ -72,7 +72,10 @@ def _resampled(camera):
     return [y, resample_backward(y, x.shape[-2:])]
 
 
-@pytest.mark.parametrize("program", [_deconvolved, _photo, _burst, _features, _resampled])
+LONGER = [pytest.param(program, marks=pytest.mark.slow) for program in (_photo, _burst)]
+
+
+@pytest.mark.parametrize("program", [_resampled, _features, _deconvolved, *LONGER])
 def test_programs_give_the_same_with_their_cuda_sources(program, camera, monkeypatch):
     expected = program(camera)
     with _as_on_a_gpu(monkeypatch):
