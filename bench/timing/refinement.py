@@ -6,10 +6,12 @@ The reference is the same call with all kernels as plain array code. PyTorch has
 from __future__ import annotations
 
 import numpy as np
+from scipy.signal import fftconvolve
 
 from bench.timing.kernels import Calls, Kernel
 from bench.timing.photo import photograph
 from deconvnet.backend import array_module, irfft2, rfft2
+from deconvnet.blur.psf import sample_gp_psfs
 from deconvnet.kernels.burst.latent_gradients import expected_spectra, faded_gradients
 from deconvnet.kernels.burst.psf_correlations import psf_correlations
 from deconvnet.kernels.burst.quotient_sums import quotient_sums
@@ -75,8 +77,11 @@ def _psf_descent(rng, size, device):
     maps = rng.standard_normal((2, 4 * side, 4 * side))
     own = np.fft.irfft2((np.abs(np.fft.rfft2(maps)) ** 2).sum(axis=0))
     lags = np.arange(1 - side, side)
-    target = 20 * side**2 * (rng.random((count, side, side)) - 0.5)
-    arrays = [own[lags[:, None], lags], target, np.full(target.shape, 1 / side**2), np.ones((1, side, side))]
+    own = own[lags[:, None], lags]
+    psfs = sample_gp_psfs(rng, count, side)
+    target = np.stack([fftconvolve(own, psf, mode="valid") for psf in psfs])
+    target += 0.02 * abs(target).max() * rng.standard_normal(target.shape)
+    arrays = [own, target, psfs[:, ::-1], np.ones((1, side, side))]  # from a start that is as sparse as the PSFs
     arrays = [device.array(a.astype(np.float32)) for a in arrays]
     steepest = steepest_slope(arrays[0]) + 3.0
     return _with_reference(lambda: projected_gradient(*arrays, 3.0, steepest, STEPS), 1e-3)
