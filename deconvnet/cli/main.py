@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import logging
 import signal
 import sys
 import threading
@@ -62,6 +63,9 @@ def _parser() -> argparse.ArgumentParser:
 @contextlib.contextmanager
 def _plain_warnings() -> Iterator[None]:
     """Warnings as one line each, without the place in the code that they come from."""
+    logging.getLogger("tifffile").setLevel(
+        logging.CRITICAL
+    )  # what it says of damaged files is said in one line already
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: say(f"deconvnet: {message}")
         yield

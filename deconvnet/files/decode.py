@@ -180,6 +180,10 @@ def _deep_tiff(path: Path) -> Decoded | None:
         if photometric not in (0, 1, 2):
             raise DeconvnetError(f"{path} has {bits} bits in a colour space that is neither grey nor RGB: convert it")
         _check_size(path, page.imagewidth, page.imagelength)
+        if page.samplesperpixel > 4 or page.imagedepth > 1:
+            raise DeconvnetError(
+                f"{path} has {page.samplesperpixel} channels in {page.imagedepth} planes: it is no photo"
+            )
         pages = [other for other in file.pages if not getattr(other, "is_reduced", False)]
         _tell_pages(path, len(pages))
         array, tags = page.asarray(), page.tags

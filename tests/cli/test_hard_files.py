@@ -134,6 +134,10 @@ def test_a_header_that_promises_too_much(tmp_path, tried):
             for tag in ("ImageWidth", "ImageLength"):
                 file.pages[0].tags[tag].overwrite(60000)
         assert "too large (60000×60000 pixels)" in tried(tmp_path / "bomb.tif")[1]
+        tifffile.imwrite(tmp_path / "bomb.tif", np.zeros((8, 8), dtype), metadata=None)
+        with tifffile.TiffFile(tmp_path / "bomb.tif", mode="r+b") as file:
+            file.pages[0].tags["SamplesPerPixel"].overwrite(60000)
+        assert "60000 channels" in tried(tmp_path / "bomb.tif")[1]
 
 
 def test_noise_is_a_picture(tmp_path, tried):
