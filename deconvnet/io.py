@@ -28,6 +28,9 @@ __all__ = [
 ]
 
 
+_ROWS = 256  # that are converted at once: bounds the memory
+
+
 class Picture(NamedTuple):
     """What `read_image` returns.
 
@@ -207,15 +210,15 @@ def write_image(path: str | Path, image: npt.ArrayLike, bits: int = 8, metadata:
 
     path = Path(path)
     check_writable(path, bits)
-    image = np.asarray(image)
-    if image.ndim == 3 and image.shape[-1] in (2, 4) and path.suffix.lower() not in WITH_ALPHA:
+    pixels = np.asarray(image)
+    if pixels.ndim == 3 and pixels.shape[-1] in (2, 4) and path.suffix.lower() not in WITH_ALPHA:
         raise DeconvnetError(f"{path} cannot hold an alpha channel: use one of {', '.join(WITH_ALPHA)}")
-    if not np.isfinite(image).all():
-        raise DeconvnetError(f"{path} is not written: the picture holds values that are not finite")
-    clipped = np.clip(np.asarray(image), 0, 1)
-    if bits == 32:
-        whole = clipped.astype(np.float32)
-    else:
-        whole = np.rint(clipped * (2**bits - 1)).astype(np.uint8 if bits == 8 else np.uint16)
+    whole = np.empty(pixels.shape, {8: np.uint8, 16: np.uint16, 32: np.float32}[bits])
+    for first in range(0, len(pixels), _ROWS):
+        rows = pixels[first : first + _ROWS]
+        if not np.isfinite(rows).all():
+            raise DeconvnetError(f"{path} is not written: the picture holds values that are not finite")
+        rows = np.clip(rows, 0, 1)
+        whole[first : first + _ROWS] = rows if bits == 32 else np.rint(rows * (2**bits - 1))
     with replacing(path) as part:
         part.write_bytes(encode(whole, path.suffix.lower(), metadata or Metadata()))

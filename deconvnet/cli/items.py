@@ -12,14 +12,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from deconvnet.errors import DeconvnetError
 from deconvnet.progress import recorded, step
 
-__all__ = ["BurstItem", "Item", "PhotoItem", "Result", "check_item", "run_item"]
+__all__ = ["BurstItem", "Common", "Item", "PhotoItem", "Result", "check_item", "run_item"]
 
 #: What became of an item: JSON-able. ``output``, ``inputs``, ``width``, ``height``, ``bits``, ``psf_size``,
 #: ``seconds`` (of every step), ``warnings``.
@@ -31,7 +31,7 @@ PREVIEW_GAP = 8
 
 
 @dataclass(frozen=True)
-class Item:
+class Common:
     """What photos and bursts have in common.
 
     Attributes
@@ -65,7 +65,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class PhotoItem(Item):
+class PhotoItem(Common):
     """One photograph; the options are those of `deconvnet.deblur`, ``psf`` being a file."""
 
     photo: str = ""
@@ -85,7 +85,7 @@ class PhotoItem(Item):
 
 
 @dataclass(frozen=True)
-class BurstItem(Item):
+class BurstItem(Common):
     """One burst; the options are those of `deconvnet.deblur_burst`.
 
     Attributes
@@ -108,6 +108,9 @@ class BurstItem(Item):
     @property
     def inputs(self) -> tuple[str, ...]:
         return self.frames
+
+
+Item: TypeAlias = PhotoItem | BurstItem
 
 
 def _same_file(a: str, b: str) -> bool:
@@ -155,7 +158,6 @@ def check_item(item: Item) -> None:
             network = _network(item.model, "photo", device)
             check_psf_options(network, item.psf_size, item.psf_sharpen, item.psf_threshold, item.refine)
         return
-    assert isinstance(item, BurstItem)
     if len(item.frames) < 2:
         raise DeconvnetError(f"a burst needs at least two frames, and {item.frames[0]} is the only one")
     if item.psf_out and item.method != "network":
@@ -201,7 +203,7 @@ def run_item(item: Item, tell: Callable[[str], None] = lambda line: None, *, pro
     """
     with recorded() as seconds, _heard(tell) as heard:
         check_item(item)
-        found = _photo(item, progress) if isinstance(item, PhotoItem) else _burst(item, progress)  # type: ignore
+        found = _photo(item, progress) if isinstance(item, PhotoItem) else _burst(item, progress)
     return {
         "output": item.output,
         "inputs": list(item.inputs),
@@ -211,7 +213,7 @@ def run_item(item: Item, tell: Callable[[str], None] = lambda line: None, *, pro
     }
 
 
-def _part(item: Item, shape: tuple[int, ...], what: str) -> tuple[slice, slice]:
+def _part(item: Common, shape: tuple[int, ...], what: str) -> tuple[slice, slice]:
     """Rows and columns that an item asks for, of a picture of this shape."""
     height, width = shape[:2]
     if item.only is None:

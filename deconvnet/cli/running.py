@@ -8,12 +8,12 @@ import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from deconvnet.cli.items import Item, Result, run_item
+from deconvnet.cli.items import Common, Item, Result, run_item
 from deconvnet.errors import DeconvnetError, print_out, say
 
 __all__ = ["as_json", "item_from", "run_and_report"]
 
-T = TypeVar("T", bound=Item)
+T = TypeVar("T", bound=Common)
 
 
 def item_from(kind: type[T], options: argparse.Namespace, **more: Any) -> T:

@@ -1,6 +1,7 @@
 """Many work items: one after the other in this process, or in several processes; each outcome as it comes.
 
-`attempt` is all that a scheduler needs: it takes an item, which is plain data, and always returns an outcome.
+`attempt` is all that a scheduler needs: it takes an item, which is plain data, and always returns an outcome. A process
+runs one at a time: an item's warnings are collected from all of its threads.
 """
 
 from __future__ import annotations
