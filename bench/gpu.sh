@@ -48,7 +48,8 @@ install_package() {
 
 run_tests() {
     local begun=$SECONDS status
-    "$PYTHON" -m pytest -q -m gpu tests 2>&1 | tee "$OUT/tests.log"
+    # In one process, with the options of pytest itself only: there may be no pytest-xdist.
+    "$PYTHON" -m pytest -o addopts="-ra --strict-markers" -q -m gpu tests 2>&1 | tee "$OUT/tests.log"
     status=$?
     note tests $status $((SECONDS - begun)) "$(tail -n 1 "$OUT/tests.log")"
     [ $status -eq 0 ] || finish

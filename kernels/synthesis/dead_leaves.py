@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from deconvnet.backend import Array, array_module
 from deconvnet.kernels.compiled import compiled
 from deconvnet.kernels.kernel import Kernel
 
@@ -20,7 +21,7 @@ __all__ = ["FIELDS", "paint_leaves"]
 FIELDS = ("y", "x", "a", "b", "turn", "shape", "grey", "slope_y", "slope_x", "amplitude", "wave_y", "wave_x", "phase")
 
 
-def _reference(leaves: np.ndarray, size: int) -> np.ndarray:
+def _reference(leaves: Array, size: int) -> Array:
     """Paint leaves, the first one on top.
 
     Parameters
@@ -35,24 +36,25 @@ def _reference(leaves: np.ndarray, size: int) -> np.ndarray:
     image : float64 array (size, size)
         Grey, not clipped; 0.5 where no leaf lies.
     """
-    image = np.full((size, size), 0.5)
-    free = np.ones((size, size), bool)
-    rows, columns = np.mgrid[:size, :size]
-    for y, x, a, b, turn, shape, grey, slope_y, slope_x, amplitude, wave_y, wave_x, phase in leaves:
+    xp = array_module(leaves)
+    image = xp.full((size, size), 0.5)
+    free = xp.ones((size, size), bool)
+    rows, columns = xp.arange(size)[:, None], xp.arange(size)
+    for y, x, a, b, turn, shape, grey, slope_y, slope_x, amplitude, wave_y, wave_x, phase in leaves.tolist():
         dy, dx = rows - y, columns - x
         u = (math.cos(turn) * dx + math.sin(turn) * dy) / a
         v = (math.cos(turn) * dy - math.sin(turn) * dx) / b
         if shape == 0:
             inside = u * u + v * v <= 1
         elif shape == 1:
-            inside = np.maximum(abs(u), abs(v)) <= 1
+            inside = xp.maximum(abs(u), abs(v)) <= 1
         else:
             normals = 2 * math.pi * np.arange(shape) / shape
-            inside = np.ones_like(free)
+            inside = xp.ones_like(free)
             for normal in normals:
                 inside &= u * math.cos(normal) + v * math.sin(normal) <= math.cos(math.pi / shape)
         inside &= free & (abs(dy) <= 1.5 * max(a, b)) & (abs(dx) <= 1.5 * max(a, b))
-        value = grey + slope_y * dy + slope_x * dx + amplitude * np.sin(wave_y * rows + wave_x * columns + phase)
+        value = grey + slope_y * dy + slope_x * dx + amplitude * xp.sin(wave_y * rows + wave_x * columns + phase)
         image[inside] = value[inside]
         free &= ~inside
     return image
