@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 PROGRAM = "train.image"
 OUT = "runs/image"
 VALIDATION_SEED = 20091  # fixed, so that runs with other seeds are measured on the same pictures
-BORDER = 16  # pixels of the crop's border that the loss leaves out: of small crops it would be the main part
+BORDER = 8  # pixels of the crop's border that the loss leaves out
 FLOOR = 1e-6  # error below which an example hardly matters any more: 60 dB
 #: Rows of the validation: name, standard deviation of the noise, whether PSFs are true.
 ROWS = (("1 % noise", 0.01, True), ("3 % noise", 0.03, True), ("1 % noise, PSF estimated", 0.01, False))
@@ -207,7 +207,7 @@ DEFAULTS = {
     "images": None,
     "shake": None,
     "width": 32,
-    "depth": 8,
+    "depth": 5,
     "noise": [0.001, 0.05],
     "estimated": 0.4,
     "large": 0.2,
@@ -240,7 +240,7 @@ def _parser():
     data.add_argument("--crop", type=positive, metavar="PX", help="side of the blurry crops (default 128)")
     net = parser.add_argument_group("network")
     net.add_argument("--width", type=positive, help="channels, at most 32 (default 32)")
-    net.add_argument("--depth", type=positive, help="convolutions of each of the two networks (default 8)")
+    net.add_argument("--depth", type=positive, help="convolutions of each of the two networks (default 5)")
     opt = parser.add_argument_group("optimisation")
     opt.add_argument("--steps", type=positive, help=f"default {DEFAULTS['steps']}")
     opt.add_argument("--batch", type=positive, help="pictures a step (default 8)")

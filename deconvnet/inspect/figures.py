@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -12,11 +12,10 @@ from deconvnet.errors import DeconvnetError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from deconvnet.inspect.model import StageMaps
     from deconvnet.networks.burst_quotient import QuotientBurst
     from deconvnet.networks.photo_stage import Stage
 
-__all__ = ["burst_beta_figure", "filters_figure", "maps_figure", "psfs_figure"]
+__all__ = ["StageMaps", "burst_beta_figure", "filters_figure", "maps_figure", "psfs_figure"]
 
 #: Width of a small picture in a figure, in inches.
 WIDTH = 2.2
@@ -24,6 +23,33 @@ WIDTH = 2.2
 FILTERS_ACROSS = 8
 #: Share of the feature images' pixels that is shown without clipping.
 SHOWN = 0.995
+
+
+class StageMaps(NamedTuple):
+    """What one stage makes of one photo; NumPy arrays.
+
+    Attributes
+    ----------
+    name : str
+        As in ``Pyramid.stage_names``.
+    blurry : float array (H, W)
+        What the stage sees: the photo at the resolution of its scale, without its mean.
+    latent_in : float array (H, W), or None
+        The latent image that it sees beside it, without mean too.
+    sharp, blurred : float array (m, h, w)
+        Feature images x̃_i and ỹ_i, faded at their borders.
+    psf : float array (k, k)
+    latent : float array (H, W)
+        The quick latent image with that PSF; the mean is added again.
+    """
+
+    name: str
+    blurry: np.ndarray
+    latent_in: np.ndarray | None
+    sharp: np.ndarray
+    blurred: np.ndarray
+    psf: np.ndarray
+    latent: np.ndarray
 
 
 def _figure(rows: int, columns: int, height: float, title: str, *, aspect: float = 1.0) -> tuple[Figure, Any]:
@@ -91,7 +117,7 @@ def maps_figure(photo: np.ndarray, maps: StageMaps, title: str = "") -> Figure:
     ----------
     photo : float array (H, W)
         In [0, 1].
-    maps : deconvnet.inspect.model.StageMaps
+    maps : StageMaps
     title : str
 
     Returns
@@ -123,7 +149,7 @@ def psfs_figure(maps: Sequence[StageMaps], true_psf: np.ndarray | None = None, t
 
     Parameters
     ----------
-    maps : list of deconvnet.inspect.model.StageMaps
+    maps : list of StageMaps
         Coarse to fine.
     true_psf : float array (k, k), optional
         Shown at the left of the last row.

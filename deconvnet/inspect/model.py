@@ -9,44 +9,16 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from deconvnet.errors import DeconvnetError
 from deconvnet.files import save_figure
-from deconvnet.inspect.figures import burst_beta_figure, filters_figure, maps_figure, psfs_figure
+from deconvnet.inspect.figures import StageMaps, burst_beta_figure, filters_figure, maps_figure, psfs_figure
 from deconvnet.networks.io import load_network
 from deconvnet.networks.photo_pyramid import Pyramid
 
-__all__ = ["StageMaps", "inspect_model", "stage_maps"]
-
-
-class StageMaps(NamedTuple):
-    """What one stage makes of one photo; NumPy arrays.
-
-    Attributes
-    ----------
-    name : str
-        As in ``Pyramid.stage_names``.
-    blurry : float array (H, W)
-        What the stage sees: the photo at the resolution of its scale, without its mean.
-    latent_in : float array (H, W), or None
-        The latent image that it sees beside it, without mean too.
-    sharp, blurred : float array (m, h, w)
-        Feature images x̃_i and ỹ_i, faded at their borders.
-    psf : float array (k, k)
-    latent : float array (H, W)
-        The quick latent image with that PSF; the mean is added again.
-    """
-
-    name: str
-    blurry: np.ndarray
-    latent_in: np.ndarray | None
-    sharp: np.ndarray
-    blurred: np.ndarray
-    psf: np.ndarray
-    latent: np.ndarray
+__all__ = ["inspect_model", "stage_maps"]
 
 
 def stage_maps(network: Pyramid, grey: np.ndarray) -> list[StageMaps]:
