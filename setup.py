@@ -14,6 +14,7 @@ RAW = ["rawpy>=0.18"]
 TEST = [
     *HEIF,
     *RAW,
+    "hypothesis>=6.90",
     "nvidia-cuda-nvrtc-cu12; sys_platform == 'linux' and platform_machine == 'x86_64'",
     "pytest>=7.4",
     "pytest-xdist>=3.5",

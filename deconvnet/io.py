@@ -218,7 +218,7 @@ def write_image(path: str | Path, image: npt.ArrayLike, bits: int = 8, metadata:
         rows = pixels[first : first + _ROWS]
         if not np.isfinite(rows).all():
             raise DeconvnetError(f"{path} is not written: the picture holds values that are not finite")
-        rows = np.clip(rows, 0, 1)
+        rows = np.clip(rows.astype(np.promote_types(rows.dtype, np.float32), copy=False), 0, 1)
         whole[first : first + _ROWS] = rows if bits == 32 else np.rint(rows * (2**bits - 1))
     with replacing(path) as part:
         part.write_bytes(encode(whole, path.suffix.lower(), metadata or Metadata()))

@@ -74,17 +74,21 @@ def _harmless() -> contextlib.suppress:
 
 @functools.cache
 def _listen_to_compiler() -> None:
-    """Let the innermost step say what numba compiles."""
+    """Let the innermost step that is shown say what numba compiles."""
     from numba.core import event
+
+    def shown() -> _Line | None:
+        with _lock:
+            return next((line for line in reversed(_running) if line.bar is not None), None)
 
     class Listener(event.Listener):
         def on_start(self, event) -> None:
-            if _running:
-                _running[-1].say(COMPILING.format(event.data["dispatcher"].py_func.__name__.strip("_")))
+            if line := shown():
+                line.say(COMPILING.format(event.data["dispatcher"].py_func.__name__.strip("_")))
 
         def on_end(self, event) -> None:
-            if _running:
-                _running[-1].say(_running[-1].what)
+            if line := shown():
+                line.say(line.what)
 
     event.register("numba:compile", Listener())
 

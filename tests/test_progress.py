@@ -78,7 +78,7 @@ def test_the_line_says_what_is_compiled(monkeypatch):
     def _never_compiled_before(x):
         return x + 1
 
-    with progress.step("restoring", 1, shown=True):
+    with progress.step("restoring", 1, shown=True), progress.step("within", shown=False):
         _never_compiled_before(1)
         shown = sys.stderr.getvalue()
     assert "compiling never_compiled_before, only this once" in shown
