@@ -242,7 +242,7 @@ def _photo(item: PhotoItem, progress: bool) -> Result:
     from deconvnet.backend import resolve_device
     from deconvnet.colour import luminance
     from deconvnet.inspect.psf_picture import draw_psf_grid
-    from deconvnet.io import WITH_ALPHA, depth_for, read_image, write_image
+    from deconvnet.io import WITH_ALPHA, Metadata, depth_for, read_image, write_image
     from deconvnet.restore.photo.deblur import deblur
 
     device = resolve_device(item.device)
@@ -271,9 +271,9 @@ def _photo(item: PhotoItem, progress: bool) -> Result:
     with step("writing", shown=progress):
         write_image(item.output, shown, bits, metadata.signed())
     if item.psf_out and psf.ndim == 2:  # as it is, so that it can be read again with --psf
-        write_image(item.psf_out, psf / psf.max(), depth_for(item.psf_out, 16))
+        write_image(item.psf_out, psf / psf.max(), depth_for(item.psf_out, 16), Metadata().signed())
     elif item.psf_out:
-        write_image(item.psf_out, draw_psf_grid(psf))
+        write_image(item.psf_out, draw_psf_grid(psf), metadata=Metadata().signed())
     return {"width": shown.shape[1], "height": shown.shape[0], "bits": bits, "psf_size": list(psf.shape[-2:])}
 
 
@@ -316,7 +316,7 @@ def _read_frames(item: BurstItem, progress: bool) -> tuple[list[str], list[Any]]
 def _burst(item: BurstItem, progress: bool) -> Result:
     from deconvnet.backend import resolve_device
     from deconvnet.inspect.psf_picture import draw_psfs
-    from deconvnet.io import depth_for, write_image
+    from deconvnet.io import Metadata, depth_for, write_image
     from deconvnet.restore.burst.deblur import deblur_burst
     from deconvnet.restore.burst.registration import sharpness
 
@@ -354,7 +354,8 @@ def _burst(item: BurstItem, progress: bool) -> Result:
         write_image(item.output, shown, bits, metadata.signed())
     if folder is not None and psfs is not None:
         for index in range(psfs.shape[2]):
-            write_image(folder / f"psf_{index + 1:02d}.png", draw_psfs(picture, psfs[:, :, index]))
+            drawn = draw_psfs(picture, psfs[:, :, index])
+            write_image(folder / f"psf_{index + 1:02d}.png", drawn, metadata=Metadata().signed())
     size = None if psfs is None else list(psfs.shape[-2:])
     return {"width": shown.shape[1], "height": shown.shape[0], "bits": bits, "psf_size": size, "frames": len(names)}
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from deconvnet.cli.main import main
 from deconvnet.io import read_image, write_image
@@ -144,3 +145,37 @@ def test_noise_is_a_picture(tmp_path, tried):
     write_image(tmp_path / "noise.png", _pixels())
     assert tried(tmp_path / "noise.png") == (0, "")
     assert read_image(tmp_path / "noise.png").pixels.shape == (48, 56, 3)
+
+
+@pytest.fixture
+def accumulated(tmp_path, capfd):
+    """Accumulate frames, given as arrays; returns the exit status and the lines that were said."""
+    folder = tmp_path / "frames"
+    folder.mkdir()
+
+    def run(*frames, method="fba"):
+        for file in folder.iterdir():
+            file.unlink()
+        for number, frame in enumerate(frames):
+            write_image(folder / f"{number}.png", frame)
+        capfd.readouterr()
+        status = main(["burst", str(folder), "-o", str(tmp_path / "out.png"), "--method", method, "--quiet"])
+        printed = capfd.readouterr()
+        assert printed.out == "" and all(line.startswith("deconvnet: ") for line in printed.err.splitlines())
+        return status, printed.err.splitlines()
+
+    return run
+
+
+def test_bursts_of_odd_frames(accumulated):
+    scene, other = (gaussian_filter(_pixels(seed, (70, 80, 3)), (2, 2, 0)) for seed in (1, 2))
+    assert accumulated(scene, scene, scene) == (0, [])
+    assert accumulated(scene, scene, 0.6 * scene)[0] == 0  # another exposure
+    status, lines = accumulated(scene, scene, other)
+    assert status == 0 and len(lines) == 1 and "frame 3 (2.png) is left out" in lines[0]
+    status, lines = accumulated(scene, scene[..., 0])
+    assert status == 2 and "frame 2 (1.png) and frame 1 (0.png) are not both grey or both colour" in lines[0]
+    status, lines = accumulated(scene, other)
+    assert status == 2 and "do they show the same" in lines[-1]
+    for value in (0.0, 1.0):
+        assert accumulated(np.full((70, 80, 3), value), np.full((70, 80, 3), value))[0] in (0, 2)

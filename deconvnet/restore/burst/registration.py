@@ -36,6 +36,8 @@ LOOK_PIXELS = 500_000
 MIN_MATCHES = 12
 #: Pixels that must overlap, in the smaller copies, on each side.
 MIN_COMMON = 32
+#: So many of the sharpest frames are tried as the reference, if fewer than half of all can be laid on it.
+REFERENCES = 3
 _BAND = (2.0, 16.0)  # standard deviations of the band-pass in which frames are compared
 #: Of the band-passed copies every so many-th pixel is taken each way, which holds all that they have.
 SPARSER = 2
@@ -346,6 +348,37 @@ def _overlaps(shape: tuple[int, int], motion: np.ndarray) -> bool:
     return (rows.stop - rows.start) * (columns.stop - columns.start) >= OVERLAP * shape[0] * shape[1]
 
 
+def _motions(
+    frames: list[Array], reference: int, method: str, progress: bool
+) -> tuple[list[np.ndarray | None], list[str]]:
+    """Motions of frames to one of them, None for those that are left out, and why these are."""
+    shape, look = frames[0].shape[:2], _Look(frames[reference])
+
+    def find(index: int) -> tuple[np.ndarray, float]:
+        found = (np.eye(3), 1.0) if index == reference else _find(look, _Look(frames[index]), method)
+        registering.update()
+        return found
+
+    with step("registering", len(frames), "frame", shown=progress) as registering:
+        found = parallel.ordered_map(find, range(len(frames)))
+    motions: list[np.ndarray | None] = []
+    reasons = []
+    for number, (motion, correlation) in enumerate(found, start=1):
+        if correlation < SAME:
+            reasons.append(
+                f"frame {number} is left out: its motion was not found (correlation {max(correlation, 0):.2f})"
+            )
+            motions.append(None)
+        elif not _overlaps(shape, motion):
+            reasons.append(f"frame {number} is left out: it covers less than half of the reference")
+            motions.append(None)
+        elif np.abs(_corners(shape, motion) - _corners(shape, np.eye(3))).max() < STILL:
+            motions.append(np.eye(3))
+        else:
+            motions.append(motion)
+    return motions, reasons
+
+
 def register(
     frames: Iterable[Array], method: str = "auto", reference: str | int = "sharpest", *, progress: bool = False
 ) -> Registration:
@@ -359,7 +392,8 @@ def register(
         The motion to look for. ``"auto"`` takes for each frame the simplest of none, a translation and a homography
         that is not clearly worse than the next; ``"none"`` returns the frames as they are.
     reference : "sharpest" or int
-        The frame that stays: that of the highest `sharpness`, or the one of this index.
+        The frame that stays: that of the highest `sharpness` on which half of all can be laid, or the one of this
+        index.
     progress : bool
         Show a bar.
 
@@ -406,34 +440,24 @@ def register(
     del frames
     shape = kept[0].shape[:2]
     if reference == "sharpest":
-        reference = int(np.argmax(parallel.ordered_map(sharpness, kept)))
-    reference = int(reference)
+        energies = parallel.ordered_map(sharpness, kept)
+        candidates = sorted(range(len(kept)), key=lambda index: -energies[index])[:REFERENCES]
+    else:
+        candidates = [int(reference)]
     if method == "none":
-        return Registration(kept, reference, [np.eye(3)] * len(kept), (slice(0, shape[0]), slice(0, shape[1])))
-    look = _Look(kept[reference])
-
-    def find(index: int) -> tuple[np.ndarray, float]:
-        found = (np.eye(3), 1.0) if index == reference else _find(look, _Look(kept[index]), method)
-        registering.update()
-        return found
-
-    with step("registering", len(kept), "frame", shown=progress) as registering:
-        found = parallel.ordered_map(find, range(len(kept)))
-    motions: list[np.ndarray | None] = []
-    for index, (motion, correlation) in enumerate(found):
-        reason = None
-        if correlation < SAME:
-            reason = f"its motion was not found (correlation {max(correlation, 0.0):.2f})"
-        elif not _overlaps(shape, motion):
-            reason = "it covers less than half of the reference"
-        if reason:
-            warnings.warn(f"frame {index + 1} is left out: {reason}", stacklevel=2)
-            motions.append(None)
-        elif np.abs(_corners(shape, motion) - _corners(shape, np.eye(3))).max() < STILL:
-            motions.append(np.eye(3))
-        else:
-            motions.append(motion)
-    if sum(m is not None for m in motions) < 2:
+        whole = slice(0, shape[0]), slice(0, shape[1])
+        return Registration(kept, candidates[0], [np.eye(3)] * len(kept), whole)
+    tried: list[tuple[int, int, list[np.ndarray | None], list[str]]] = []
+    for candidate in candidates:
+        motions, reasons = _motions(kept, candidate, method, progress)
+        laid = sum(motion is not None for motion in motions)
+        tried.append((laid, candidate, motions, reasons))
+        if laid >= max(2, len(kept) / 2):
+            break  # else the frame may be a stranger itself
+    laid, reference, motions, reasons = max(tried, key=lambda attempt: attempt[0])
+    for reason in reasons:
+        warnings.warn(reason, stacklevel=2)
+    if laid < 2:
         raise DeconvnetError(
             f"no frame could be laid on frame {reference + 1}, the reference: do they show the same? "
             "If they are registered already, use --no-register (register='none')"

@@ -158,3 +158,11 @@ def test_a_frame_that_was_turned_is_left_out(camera, turns):
     with pytest.warns(UserWarning, match="frame 3 is left out"):
         found = register([scene, shift(scene, (2, 3), mode="mirror"), np.rot90(scene, turns).copy()], reference=0)
     assert found.motions[2] is None and found.frames[0].shape[0] > scene.shape[0] - 8
+
+
+def test_a_stranger_is_not_the_reference_though_it_is_the_sharpest(camera, rng):
+    frames = [shift(gaussian_filter(camera, 2.0), (n, 2 * n), mode="mirror") for n in range(3)]
+    stranger = rng.random(camera.shape)
+    with pytest.warns(UserWarning, match="frame 2 is left out"):
+        found = register([frames[0], stranger, *frames[1:]])
+    assert found.reference != 1 and [motion is None for motion in found.motions] == [False, True, False, False]
