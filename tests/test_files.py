@@ -1,9 +1,13 @@
 """Files take the place of others whole or not at all."""
 
+import os
+import threading
+import time
+
 import pytest
 
 from deconvnet.errors import DeconvnetError
-from deconvnet.files import locked, replacing
+from deconvnet.files import STALE, locked, part_name, replacing
 
 
 def test_a_file_is_replaced_at_the_end(tmp_path):
@@ -40,3 +44,34 @@ def test_a_folder_is_one_programs_at_a_time(tmp_path):
         pass
     with locked(tmp_path, "taken"):
         assert not list(tmp_path.iterdir())
+
+
+def test_two_programs_may_write_one_file(tmp_path):
+    """In two threads here, of which each has its own part."""
+    path, both, failed = tmp_path / "a.txt", threading.Barrier(2), []
+
+    def write(text):
+        try:
+            with replacing(path) as part:
+                part.write_text(text)
+                both.wait(timeout=10)
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=write, args=(text * 1000,)) for text in "xy"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed and path.read_text() in ("x" * 1000, "y" * 1000) and list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_programs_left_is_deleted_after_a_day(tmp_path):
+    path = tmp_path / "a [1].txt"
+    old, new = (part_name(path).with_suffix(f".{age}.part") for age in ("old", "new"))
+    for part in (old, new):
+        part.touch()
+    os.utime(old, (time.time() - 2 * STALE,) * 2)
+    with replacing(path) as part:
+        part.write_text("x")
+    assert sorted(tmp_path.iterdir()) == sorted([new, path])

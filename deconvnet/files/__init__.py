@@ -6,7 +6,10 @@ The modules inside read and write pictures, for `deconvnet.io`.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,10 +27,22 @@ if TYPE_CHECKING:
 __all__ = ["locked", "part_name", "replacing", "save_figure"]
 
 
+#: Seconds after which a part belongs to a program that was killed.
+STALE = 86400
+
+
 def part_name(path: str | Path) -> Path:
-    """Where a file is written before it gets its name: hidden, in the same folder."""
+    """Where a file is written before it gets its name: hidden, in the same folder, and not where others write."""
     path = Path(path)
-    return path.with_name(f".{path.name}.part")
+    return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+
+
+def _forget_stale_parts(path: Path) -> None:
+    """Delete what killed programs have left of a file, a day ago or more."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with contextlib.suppress(OSError):
+            if time.time() - part.stat().st_mtime > STALE:
+                part.unlink()
 
 
 @contextlib.contextmanager
@@ -35,7 +50,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """``with replacing(path) as part:`` write the file ``part``, which takes the place of ``path`` at the end.
 
     A reader, or a kill at any moment, sees the old file or the new one. If writing fails, the old one stays, and
-    nothing else.
+    nothing else. Of two programs that write one file at the same time, the later one's stays.
 
     Parameters
     ----------
@@ -53,6 +68,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     part = part_name(path)
     try:
+        _forget_stale_parts(Path(path))
         yield part
         os.replace(part, path)
     except OSError as error:
