@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from deconvnet.errors import DeconvnetError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["MODES", "Group", "find_pictures", "group"]
 

@@ -118,11 +118,17 @@ def _same_file(a: str, b: str) -> bool:
 
 
 @functools.lru_cache(maxsize=2)
-def _network(model: str, kind: str, device: str) -> Any:
-    """A network, loaded once in a process."""
+def _loaded(model: str, kind: str, device: str, changed: int) -> Any:
     from deconvnet.networks.io import load_network
 
     return load_network(model, kind=kind, device=device)
+
+
+def _network(model: str, kind: str, device: str) -> Any:
+    """A network, loaded once in a process unless its file changes."""
+    from deconvnet.weights import find_model
+
+    return _loaded(model, kind, device, find_model(model).stat().st_mtime_ns)
 
 
 def check_item(item: Item) -> None:
@@ -159,7 +165,8 @@ def check_item(item: Item) -> None:
             check_psf_options(network, item.psf_size, item.psf_sharpen, item.psf_threshold, item.refine)
         return
     if len(item.frames) < 2:
-        raise DeconvnetError(f"a burst needs at least two frames, and {item.frames[0]} is the only one")
+        only = f"{item.frames[0]} is the only one" if item.frames else "there is none"
+        raise DeconvnetError(f"a burst needs at least two frames, and {only}")
     if item.psf_out and item.method != "network":
         raise DeconvnetError(f"--method {item.method} estimates no PSFs: leave --psf-out away")
     if item.method == "network":

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter, shift
 
-from deconvnet.cli import batch, workers
+from deconvnet.cli import batch, items, workers
 from deconvnet.cli.grouping import group
 from deconvnet.cli.items import BurstItem, PhotoItem, run_item
 from deconvnet.cli.main import main
@@ -19,6 +19,7 @@ from deconvnet.cli.workers import attempt, attempt_all
 from deconvnet.files import locked
 from deconvnet.files.metadata import read_exif
 from deconvnet.io import read_image, write_image
+from deconvnet.networks.io import build_network, save_network
 
 SHAPE = (70, 80)
 
@@ -263,6 +264,15 @@ def test_items_are_plain_data(tmp_path):
         assert pickle.loads(pickle.dumps(outcome)) == outcome
 
 
+def test_a_model_is_loaded_once_until_its_file_changes(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_network(path, build_network("compact", {"frames": 2, "w1": 4, "w2": 4, "g": 4, "layers": 1}))
+    first = items._network(str(path), "burst", "cpu")
+    assert items._network(str(path), "burst", "cpu") is first
+    os.utime(path, ns=(1, 1))
+    assert items._network(str(path), "burst", "cpu") is not first
+
+
 @dataclass(frozen=True)
 class Deadly(PhotoItem):
     """An item whose process dies."""
@@ -277,9 +287,9 @@ def test_several_processes_do_the_same_and_outlive_one_that_dies(tmp_path):
     frames = tmp_path / "frames"
     _frames(frames, 1)
     names = tuple(str(file) for file in sorted(frames.iterdir()))
-    items = [BurstItem(str(tmp_path / f"{n}.png"), frames=names, method="mean", register="none") for n in range(3)]
-    items.insert(1, Deadly(str(tmp_path / "dead.png")))
-    outcomes = {Path(outcome.item.output).name: outcome for outcome in attempt_all(items, 2)}
+    work = [BurstItem(str(tmp_path / f"{n}.png"), frames=names, method="mean", register="none") for n in range(3)]
+    work.insert(1, Deadly(str(tmp_path / "dead.png")))
+    outcomes = {Path(outcome.item.output).name: outcome for outcome in attempt_all(work, 2)}
     assert outcomes.pop("dead.png").why == "its process died, and died again: out of memory?"
     assert [outcome.status for outcome in outcomes.values()] == ["done"] * 3 and len(outcomes) == 3
     run_item(BurstItem(str(tmp_path / "here.png"), frames=names, method="mean", register="none"))

@@ -64,6 +64,11 @@ def test_bad_input_gives_one_line_and_no_traceback(shots, tmp_path):
     assert run.stderr.startswith("deconvnet: a burst needs at least two frames") and run.stderr.count("\n") == 1
 
 
+def test_the_parser_is_light():
+    code = "import sys, deconvnet.cli.main; print([m for m in ('numpy', 'numba', 'PIL', 'scipy') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
 def test_version_is_told(capsys):
     with pytest.raises(SystemExit) as end:
         main(["--version"])
