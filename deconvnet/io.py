@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -150,6 +152,15 @@ def list_pictures(folder: str | Path) -> list[Path]:
     return found
 
 
+@functools.cache
+def _has_avif() -> bool:
+    from PIL import features
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # versions that do not know it warn
+        return bool(features.check("avif"))
+
+
 def check_writable(path: str | Path, bits: int = 8) -> None:
     """Make sure, before any long work, that `write_image` will be able to write there.
 
@@ -174,6 +185,8 @@ def check_writable(path: str | Path, bits: int = 8) -> None:
         raise DeconvnetError(f"{path} cannot hold {bits} bits a channel: use .png or .tif, or fewer bits")
     if path.suffix.lower() in HEIF and importlib.util.find_spec("pillow_heif") is None:
         raise needs(f"{path} is to be a HEIC picture", "heif")
+    if path.suffix.lower() == ".avif" and not _has_avif():
+        raise DeconvnetError(f"{path} cannot be written: this Pillow has no AVIF, use another format")
     if path.is_dir():
         raise DeconvnetError(f"{path} is a folder: name a file")
     if not path.parent.is_dir():

@@ -10,6 +10,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
+import deconvnet.io as io_module
 from deconvnet.errors import DeconvnetError
 from deconvnet.io import check_writable, depth_for, read_image, write_image
 
@@ -161,6 +162,12 @@ def test_telephones_formats_go_round(tmp_path, smooth, suffix):
     np.testing.assert_allclose(pixels, smooth, atol=0.04)
     path.rename(tmp_path / "wrong name.jpg")
     np.testing.assert_array_equal(read_image(tmp_path / "wrong name.jpg").pixels, pixels)
+
+
+def test_a_pillow_without_avif_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(io_module, "_has_avif", lambda: False)
+    with pytest.raises(DeconvnetError, match="has no AVIF"):
+        check_writable(tmp_path / "a.avif")
 
 
 def test_heic_of_10_bits_has_more_than_256_levels(tmp_path, smooth):
