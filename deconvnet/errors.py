@@ -28,7 +28,7 @@ def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
-def print_out(text: str) -> None:
+def print_out(text: str, end: str = "\n") -> None:
     """Print what a command was asked for on standard output, now.
 
     Raises
@@ -37,7 +37,7 @@ def print_out(text: str) -> None:
         If nobody can read it: a pipe that was closed, a full disk. Standard output leads nowhere from then on.
     """
     try:
-        print(text, flush=True)
+        print(text, end=end, flush=True)
     except (OSError, ValueError) as error:
         with contextlib.suppress(OSError, ValueError):  # what Python still holds would fail again when it ends
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

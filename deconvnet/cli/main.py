@@ -63,9 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 @contextlib.contextmanager
 def _plain_warnings() -> Iterator[None]:
     """Warnings as one line each, without the place in the code that they come from."""
-    logging.getLogger("tifffile").setLevel(
-        logging.CRITICAL
-    )  # what it says of damaged files is said in one line already
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its lines on damaged files: one is said already
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: say(f"deconvnet: {message}")
         yield
@@ -115,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
     except SystemExit as end:
         if end.code == 0:  # --help or --version, which may still wait in a buffer
-            raise SystemExit(exit_status("deconvnet", lambda: print_out(""), interrupted="interrupted")) from None
+            raise SystemExit(exit_status("deconvnet", lambda: print_out("", end=""))) from None
         raise
     with _plain_warnings(), _termination(), threads(getattr(options, "threads", None)):
         return exit_status("deconvnet", lambda: options.run(options), interrupted="interrupted, nothing written")

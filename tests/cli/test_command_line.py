@@ -72,7 +72,7 @@ def test_the_parser_is_light():
 def test_version_is_told(capsys):
     with pytest.raises(SystemExit) as end:
         main(["--version"])
-    assert end.value.code == 0 and __version__ in capsys.readouterr().out
+    assert end.value.code == 0 and capsys.readouterr().out == f"deconvnet {__version__}\n"
 
 
 @pytest.mark.parametrize("arguments", [[], ["burst"], ["burst", "a", "-o", "b.png", "--register", "x"]])
