@@ -18,7 +18,7 @@ from deconvnet.restore.burst.refine import refine_burst_psfs
 __all__ = ["burst_network", "burst_table", "case", "frames_of_burst", "refining_seconds"]
 
 FRAMES, HEIGHT, WIDTH, STRIDE = 14, 700, 1000, 5
-PAPER_SECONDS = 300.0  # a channel on a Titan X: Wieschollek et al. 2016, Sec. 4
+PAPER_SECONDS = 300.0  # a channel: Wieschollek et al. 2016, Sec. 3.3 (they trained on a Titan X)
 NETWORKS = ("quotient", "compact", "paper")
 #: What is measured by default, height and width in pixels and the patches' distance: a part, for the networks that
 #: cost more a smaller one. Seconds per patch depend on the distance only where PSFs are shared by neighbours.
@@ -127,8 +127,8 @@ def burst_table(device, peer, ceilings, *, quick=False, full=False, networks=NET
         COLUMNS,
         "Where it says *extrapolated*, a part of the picture was measured and the seconds of the whole follow from its "
         "seconds per patch. Refining comes on top, and the ratio leaves it out: seconds of a window times the windows. "
-        "RGB is three channels, PSFs not refined. Wieschollek et al. 2016: Titan X. The ceiling's share counts the "
-        "dense layers only. Memory: the most that the call takes beyond what the process has before.",
+        "RGB is three channels, PSFs not refined. Wieschollek et al. 2016: trained on a Titan X. The ceiling's share "
+        "counts the dense layers only. Memory: the most that the call takes beyond what the process has before.",
     )
     whole = full or (device.name == "cuda" and not quick)
     ceiling = max(ceilings.values())

@@ -100,7 +100,7 @@ def sample_gp_psfs(
     Notes
     -----
     Matérn-3/2 covariance, ``k(t, t') = s² (1 + √3 |t − t'| / l) exp(−√3 |t − t'| / l)`` with l = 0.3 of the exposure
-    and s = 1/4 (Schuler et al. 2015, doi:10.1109/TPAMI.2015.2481418, Sec. 4). A process with this covariance is a
+    and s = 1/4 (Schuler et al. 2015, doi:10.1109/TPAMI.2015.2481418, Sec. 3.3). A process with this covariance is a
     Markov chain in its value and its slope, so a path is sampled exactly by a recursion instead of by a Cholesky
     factor of all times.
     The interval [−1/2, 1/2] of the process spans ``support − 1`` pixels, from the first pixel's centre to the last

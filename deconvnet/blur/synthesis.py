@@ -113,7 +113,7 @@ class BurstSettings:
 
         Notes
         -----
-        Wieschollek et al. 2016 (doi:10.48550/arXiv.1607.04433), Sec. 4. Supports larger than `psf_size` are left out.
+        Wieschollek et al. 2016 (doi:10.48550/arXiv.1607.04433), Sec. 3.2. Supports larger than `psf_size` are left out.
         """
         supports = tuple(s for s in (17, 7) if s <= psf_size) or (psf_size,)
         return cls(psf_size=psf_size, crop=crop, supports=supports, noise=(noise, noise))

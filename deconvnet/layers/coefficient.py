@@ -3,7 +3,7 @@ doi:10.1007/978-3-319-54190-7_3): frames exchange what they know.
 
 The N values that the frames have at one coefficient form a vector; a small dense network maps it to N new values, with
 the same weights at every coefficient: 1×1 convolutions whose channels are the frames. The values are real: the real
-and the imaginary part of a DFT coefficient count as two coefficients that are treated alike, as in the paper.
+and the imaginary part of a DFT coefficient count as two coefficients that are treated alike; the paper does not say.
 """
 
 from __future__ import annotations

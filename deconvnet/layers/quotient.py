@@ -1,4 +1,4 @@
-"""The quotient layer (Schuler et al. 2015, Sec. 3.2 and Appendix A): regularised division of spectra.
+"""The quotient layer (Schuler et al. 2015, Sec. 3.1.2 and Appendix A): regularised division of spectra.
 
 It estimates a PSF from pairs of feature images, a latent image from a PSF and a blurry image, and a
 latent image from several frames and their PSFs: the same formula every time.
