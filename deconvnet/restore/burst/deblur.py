@@ -187,7 +187,7 @@ def deblur_burst(
     if method == "mean":
         picture = to_host(mean(burst))
     elif method == "fba":
-        picture = to_host(fourier_burst_accumulation(burst, p, progress=progress))
+        picture = to_host(fourier_burst_accumulation(burst, p, extend=True, progress=progress))
     else:
         picture, psfs = _by_network(
             network, burst, channels, p, stride=stride, refine=refine, device=device, progress=progress
@@ -218,7 +218,7 @@ def _by_network(
     if frames[0].ndim == 2:
         return restore(frames)
     if channels == "luma":
-        colours = to_host(fourier_burst_accumulation(frames, p, progress=options["progress"]))
+        colours = to_host(fourier_burst_accumulation(frames, p, extend=True, progress=options["progress"]))
         sharp, psfs = restore([luminance(frame) for frame in _emptied(frames)])
         return transfer_colour(sharp, colours), psfs
     planes, found = zip(*(restore([frame[..., channel] for frame in frames]) for channel in range(3)))

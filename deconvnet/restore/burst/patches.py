@@ -28,6 +28,9 @@ CHUNK_FRAMES = 448
 BAND, AT_ONCE = 4, 32
 #: Distance of the places where a network estimates PSFs, as they are or to be refined, in pixels.
 PSF_STEP, REFINED_PSF_STEP = 15, 20
+#: Longer side, in pixels, of pictures for which the distances here are meant. Camera shake changes over the field of
+#: view, not from pixel to pixel: in larger pictures the distances grow in proportion, up to so many times.
+LONG_SIDE, MOST_GROWTH = 1000, 2.0
 #: Most places, across and down, whose PSFs are returned for people to look at.
 SHOWN = 16
 #: Side of the windows in which PSFs are refined, their largest distance, and how far a place must lie inside for its
@@ -248,10 +251,15 @@ class _Estimates:
         return self.found[index][1]
 
 
-def window_starts(length: int) -> tuple[np.ndarray, int]:
+def window_growth(shape: tuple[int, int]) -> float:
+    """How many times the distances of places and windows grow in a picture of this height and width."""
+    return float(np.clip(max(shape) / LONG_SIDE, 1, MOST_GROWTH))
+
+
+def window_starts(length: int, growth: float = 1.0) -> tuple[np.ndarray, int]:
     """Starts (n,) and side of the windows, evenly spread over a length, in which PSFs are refined."""
     side = min(length, WINDOW)
-    count = -(-(length - side) // WINDOW_STEP) + 1
+    count = -(-(length - side) // int(WINDOW_STEP * growth)) + 1
     return np.linspace(0, length - side, count).round().astype(int), side
 
 
@@ -264,7 +272,8 @@ def _inside(places: np.ndarray, starts: np.ndarray, side: int) -> np.ndarray:
 def _refined_fields(estimates: _Estimates, canvas: _Canvas, progress: bool) -> tuple[_Field, _Field]:
     """Fields of the refined PSFs, and of the network's adaptation."""
     network, device, half = estimates.network, estimates.device, canvas.centre // 2
-    (tops, height), (lefts, width) = window_starts(canvas.height), window_starts(canvas.width)
+    growth = window_growth((canvas.height, canvas.width))
+    (tops, height), (lefts, width) = (window_starts(length, growth) for length in (canvas.height, canvas.width))
     rows = _inside(estimates.tops + half, tops, height)
     columns = _inside(estimates.lefts + half, lefts, width).astype(np.float32)
     columns /= columns.sum(axis=1, keepdims=True)
@@ -322,12 +331,12 @@ def restore_frames(
         Distance of neighbouring patches in pixels: smaller is smoother and slower.
     psf_step : int, optional
         Networks with PSFs only: distance in pixels of the places where PSFs are estimated, rounded to whole strides;
-        `PSF_STEP`, or `REFINED_PSF_STEP` where they are refined.
+        `PSF_STEP`, or `REFINED_PSF_STEP` where they are refined, farther apart in pictures of more than `LONG_SIDE` px.
     psf_smoothing : int
         Networks with PSFs only, without refinement: PSFs are averaged over ``(2·psf_smoothing + 1)²`` neighbouring
         places.
     refine : bool
-        Networks with PSFs only: refine them in windows of 192 px, at most 96 px apart
+        Networks with PSFs only: refine them in windows of 192 px, at most 96 px apart, 192 px in large pictures
         (`deconvnet.restore.burst.refine.refine_burst_psfs`), from the mean of the estimates in each.
     device : {"cpu", "cuda"}
     progress : bool
@@ -351,7 +360,7 @@ def restore_frames(
     canvas = _Canvas(array_module(frames).ascontiguousarray(frames, dtype=np.float32), network, stride, device)
     estimates, fields, shown = None, [], []
     if isinstance(network, PsfBurstNetwork):
-        distance = psf_step or (REFINED_PSF_STEP if refine else PSF_STEP)
+        distance = psf_step or (REFINED_PSF_STEP if refine else PSF_STEP) * window_growth(frames.shape[1:])
         estimates = _Estimates(network, canvas, max(1, round(distance / stride)), psf_smoothing, count, device)
         if refine:
             fields = list(_refined_fields(estimates, canvas, progress))

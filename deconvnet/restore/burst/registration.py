@@ -132,9 +132,11 @@ class _Look:
         shape = tuple(max(1, round(side * scale)) for side in luma.shape)
         self.luma = luma if scale == 1 else resample(luma, shape)
         # Without its finest detail, which blur and noise change, and for the band without its slow shading too.
-        fine, coarse = (ndimage(luma).gaussian_filter(self.luma, sigma) for sigma in _BAND)
+        # The wide Gaussian is the narrow one followed by another, which needs only the pixels that are kept.
+        narrow, wide = _BAND
+        fine = ndimage(luma).gaussian_filter(self.luma, narrow)
         self.smooth = np.ascontiguousarray(fine[::SPARSER, ::SPARSER])
-        self.band = self.smooth - coarse[::SPARSER, ::SPARSER]
+        self.band = self.smooth - ndimage(luma).gaussian_filter(self.smooth, np.sqrt(wide**2 - narrow**2) / SPARSER)
         sy, sx = (small / side for small, side in zip(self.luma.shape, luma.shape))
         # Pixel centres are half a pixel from the corner in both copies.
         to_small = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import skimage.data
 from scipy.ndimage import convolve, gaussian_filter
 
 from deconvnet.backend import to_device, to_host
 from deconvnet.layers.fba import fba
+from deconvnet.metrics import psnr
 from deconvnet.restore.burst.fba import fourier_burst_accumulation, mean
 
 SHAPES = [(70, 70), (65, 80), (71, 67), (80, 65)]
@@ -48,6 +50,29 @@ def test_agrees_with_the_layer_on_a_patch(rng):
 def test_equal_frames_come_out_as_they_are(rng):
     frame = rng.random((66, 75, 3)).astype(np.float32)
     np.testing.assert_allclose(fourier_burst_accumulation([frame] * 3), frame, atol=2e-6)
+
+
+def test_extended_frames_of_fast_sizes_give_the_same_bits(rng, device):
+    frames = to_device(rng.random((3, 72, 80, 3)), device)
+    found, plain = (to_host(fourier_burst_accumulation(frames, extend=extend)) for extend in (True, False))
+    np.testing.assert_array_equal(found, plain)
+
+
+@pytest.mark.parametrize("shape", [(127, 131), (128, 131), (211, 65)])
+def test_extended_frames_are_as_good_as_periodic_ones(device, shape):
+    # A photograph in which no frame is sharp everywhere: blurred down, or across.
+    scene = skimage.data.camera()[100 : 100 + shape[0], 150 : 150 + shape[1]] / 255.0
+    frames = [gaussian_filter(scene, sigma) for sigma in ((3.0, 0.3), (0.3, 3.0))]
+    frames = to_device(np.stack([*frames, frames[0]]), device)
+    found, plain = (to_host(fourier_burst_accumulation(frames, extend=extend)) for extend in (True, False))
+    assert found.shape == shape
+    for part in (slice(None), slice(20, -20)):  # with its border and without it
+        assert psnr(found[part, part], scene[part, part]) > psnr(plain[part, part], scene[part, part]) - 0.05
+
+
+def test_extended_equal_frames_come_out_as_they_are(rng):
+    frame = rng.random((67, 71, 3)).astype(np.float32)
+    np.testing.assert_allclose(fourier_burst_accumulation([frame] * 3, extend=True), frame, atol=2e-6)
 
 
 def test_power_zero_is_the_mean(rng):

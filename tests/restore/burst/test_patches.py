@@ -6,7 +6,14 @@ import pytest
 from deconvnet import parallel
 from deconvnet.networks.burst_filter import FilterBurst
 from deconvnet.networks.burst_quotient import QuotientBurst
-from deconvnet.restore.burst.patches import _margins, patch_places, restore_frames, window_sum
+from deconvnet.restore.burst.patches import (
+    _margins,
+    patch_places,
+    restore_frames,
+    window_growth,
+    window_starts,
+    window_sum,
+)
 
 
 class Passing:
@@ -118,6 +125,17 @@ def test_a_network_for_a_fixed_number_of_frames_takes_fewer_and_more(rng):
         picture, _ = restore_frames(network, rng.random((count, 65, 70), dtype=np.float32), stride=16)
         assert picture.shape == (65, 70)
         assert np.isfinite(picture).all()
+
+
+@pytest.mark.parametrize("length", [65, 192, 193, 500, 1000, 1400, 2000, 4001])
+def test_windows_lie_over_all_of_a_picture_and_farther_apart_in_large_ones(length):
+    growth = window_growth((length, 100))
+    starts, side = window_starts(length, growth)
+    assert starts[0] == 0 and starts[-1] + side == length
+    assert side == min(length, 192)
+    gaps = np.diff(starts)
+    assert (gaps <= min(192, max(96, 0.096 * length)) + 1).all()  # rounded
+    assert (gaps <= side).all()  # no pixel is outside all windows
 
 
 def test_window_sum_counts_every_copy(rng):
