@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
-import hashlib
-import json
 import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from deconvnet._version import __version__
 from deconvnet.cli.grouping import MODES, Group, find_pictures, group
 from deconvnet.cli.options import Subparsers, add_device, add_json, add_quiet, add_threads, count
+from deconvnet.cli.record import Record
 from deconvnet.errors import DeconvnetError, Terminated, print_out, say
 from deconvnet.progress import step
 
 __all__ = ["add_batch"]
 
-#: In the folder of results: a line of JSON for everything that was done.
-RECORD = "deconvnet-batch.jsonl"
 #: What pictures become whose format is not written.
 INSTEAD = ".tif"
 
@@ -113,54 +108,6 @@ def _suffix_like(file: Path) -> str:
     return file.suffix.lower() if file.suffix.lower() in WRITABLE else INSTEAD
 
 
-def _key(item: Any) -> str:
-    """Digest of all that an item's result depends on: options, inputs, model, version."""
-    plain: dict[str, Any] = dataclasses.asdict(item)
-    del plain["output"]
-    told: list[Any] = [type(item).__name__, plain, __version__]
-    for name in (*item.inputs, item.model):
-        with contextlib.suppress(OSError):  # a model's name is no file
-            status = Path(name).stat()
-            told.append((name, status.st_size, status.st_mtime_ns))
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]
-
-
-class _Record:
-    """The file that says what was done: appended to, line by line, so that a kill costs the last one at most."""
-
-    def __init__(self, out: Path) -> None:
-        self.out, self.path = out, out / RECORD
-        self.keys: dict[str, str] = {}
-        with contextlib.suppress(OSError):
-            for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
-                with contextlib.suppress(ValueError, KeyError, TypeError):
-                    entry = json.loads(line)
-                    self.keys[entry["output"]] = entry["key"]
-
-    def _name(self, item: Any) -> str:
-        return Path(item.output).relative_to(self.out).as_posix()
-
-    def has(self, item: Any) -> bool:
-        return self.keys.get(self._name(item)) == _key(item) and Path(item.output).is_file()
-
-    def foreign(self, item: Any) -> bool:
-        """Whether a file is in the item's way that this program did not write."""
-        from deconvnet.files.metadata import written_here
-
-        output = Path(item.output)
-        return output.exists() and self._name(item) not in self.keys and not written_here(output)
-
-    def add(self, item: Any) -> None:
-        line = json.dumps({"output": self._name(item), "key": _key(item)}, ensure_ascii=False)
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(f"{line}\n")
-        except OSError as error:
-            warnings.warn(
-                f"{self.path} cannot be written ({error.strerror}): {item.output} will be redone", stacklevel=2
-            )
-
-
 def _batch(options: argparse.Namespace) -> int:
     from deconvnet.files import locked
     from deconvnet.weights import find_model
@@ -178,15 +125,17 @@ def _run(source: Path, out: Path, options: argparse.Namespace) -> int:
 
     shown = not options.quiet
     files = find_pictures(source, out)
+    record = Record(out)
     with step("sorting", len(files), "picture", shown=shown) as sorting, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # said again when they are restored
-        items = _items(group(files, source, options.bursts, sorting.update), source, out, options)
+        groups = group(files, source, options.bursts, sorting.update, record.sortings)
+    items = _items(groups, source, out, options)
     if options.plan:
         planned = [{"output": item.output, "inputs": list(item.inputs)} for item in items]
         lines = [f"{p['output']} from {len(p['inputs'])}: {', '.join(p['inputs'])}" for p in planned]
         print_out(as_json(planned) if options.json else "\n".join(lines))
         return 0
-    record = _Record(out)
+    record.keep_sortings()
     outcomes: list[Outcome] = []
     waiting: list[Any] = []
     for item in items:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
-from collections.abc import Callable
+import json
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +56,13 @@ def find_pictures(source: Path, out: Path) -> list[Path]:
     return found
 
 
-def group(files: list[Path], source: Path, mode: str, seen: Callable[[], None] = lambda: None) -> list[Group]:
+def group(
+    files: list[Path],
+    source: Path,
+    mode: str,
+    seen: Callable[[int], None] = lambda count: None,
+    known: MutableMapping[str, list[list[str]]] | None = None,
+) -> list[Group]:
     """Photographs and bursts; the frames of a burst have one suffix, as RAW files have JPEG twins.
 
     Parameters
@@ -68,16 +76,17 @@ def group(files: list[Path], source: Path, mode: str, seen: Callable[[], None] =
         of one folder that were taken within 1.5 s of each other and show one scene are. ``"auto"``: by time in
         folders where every picture's EXIF tells it, and else those of a folder inside that show one scene.
     seen : callable
-        Called after each file that was looked into.
+        Called with the number of files that were looked into.
+    known : dict, optional
+        What was found before, by a digest of a folder's files: taken from, and added to.
 
     Returns
     -------
     list of tuple of Path
         Every file once, in the order of each group's first one.
     """
-    from deconvnet.files.metadata import capture_time
-
     found: list[Group] = []
+    known = {} if known is None else known
 
     def place(file: Path) -> tuple[Path, str]:
         return file.parent, file.suffix.lower()
@@ -86,20 +95,33 @@ def group(files: list[Path], source: Path, mode: str, seen: Callable[[], None] =
         here = list(inside)
         if mode == "none" or len(here) == 1 or (mode == "folders" and folder == source):
             found += [(file,) for file in here]
-            continue
-        if mode == "folders":
+        elif mode == "folders":
             found.append(tuple(here))
-            continue
-        times = {file: capture_time(file) for file in here}
-        told = [file for file in here if times[file] is not None]
-        if mode == "time" or len(told) == len(here):
-            candidates = _by_time(told, times)
-            found += [(file,) for file in here if file not in told]
         else:
-            candidates = [here] if folder != source else [[file] for file in here]
-        for candidate in candidates:
-            found += _scenes(candidate, seen)
+            status = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in here]
+            key = hashlib.sha256(json.dumps([mode, folder == source, status]).encode()).hexdigest()[:24]
+            if key not in known:
+                groups = _look_into(here, mode, within=folder != source, seen=seen)
+                known[key] = [[file.name for file in files] for files in groups]
+            found += [tuple(folder / name for name in names) for names in known[key]]
     return sorted(found)
+
+
+def _look_into(files: list[Path], mode: str, *, within: bool, seen: Callable[[int], None]) -> list[Group]:
+    """The files of one folder by their times, or by what they show if it lies ``within`` another one."""
+    from deconvnet.files.metadata import capture_time
+
+    times = {file: capture_time(file) for file in files}
+    told = [file for file in files if times[file] is not None]
+    found: list[Group] = []
+    if mode == "time" or len(told) == len(files):
+        candidates = _by_time(told, times)
+        found += [(file,) for file in files if file not in told]
+    else:
+        candidates = [files] if within else [[file] for file in files]
+    for candidate in candidates:
+        found += _scenes(candidate, seen)
+    return found
 
 
 def _by_time(files: list[Path], times: dict[Path, Any]) -> list[list[Path]]:
@@ -114,7 +136,7 @@ def _by_time(files: list[Path], times: dict[Path, Any]) -> list[list[Path]]:
     return runs
 
 
-def _scenes(files: list[Path], seen: Callable[[], None]) -> list[Group]:
+def _scenes(files: list[Path], seen: Callable[[int], None]) -> list[Group]:
     """Files in the order they were taken, as groups of those that can be laid on the first of their group.
 
     A file is compared with the first ones of the two latest groups, so that a stranger among the frames of a burst does
@@ -123,12 +145,13 @@ def _scenes(files: list[Path], seen: Callable[[], None]) -> list[Group]:
     from deconvnet.restore.burst.registration import shows_the_same
 
     if len(files) == 1:
+        seen(1)
         return [(files[0],)]
     found: list[list[Path]] = []
     latest: list[tuple[list[Path], np.ndarray]] = []
     for file in files:
         look = _small(file)
-        seen()
+        seen(1)
         for frames, first in latest:
             if look is not None and look.shape == first.shape and shows_the_same(first, look):
                 frames.append(file)

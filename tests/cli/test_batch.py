@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter, shift
 
-from deconvnet.cli import batch, items, workers
+from deconvnet.cli import grouping, items, workers
 from deconvnet.cli.grouping import group
 from deconvnet.cli.items import BurstItem, PhotoItem, run_item
 from deconvnet.cli.main import main
+from deconvnet.cli.record import RECORD
 from deconvnet.cli.workers import attempt, attempt_all
 from deconvnet.files import locked
 from deconvnet.files.metadata import read_exif
@@ -88,7 +89,7 @@ def test_a_folder_is_restored_and_a_bad_file_stops_nothing(source, tmp_path, fas
     assert "no picture" in items["broken.jpg"]["why"] and len(items["4_0_burst.jpg"]["inputs"]) == 3
     made = sorted(file.relative_to(out).as_posix() for file in out.rglob("*") if file.is_file())
     results = ["burst/4_0_burst.jpg", "more/photo 3.png", "photo 1.png", "photo 2.png"]
-    assert made == sorted([*results, batch.RECORD])
+    assert made == sorted([*results, RECORD])
     assert read_image(out / "photo 1.png").bits == 16
     assert read_exif(out / "burst" / "4_0_burst.jpg")[0x013B] == "A. Author"
 
@@ -103,12 +104,22 @@ def test_what_is_done_is_skipped_unless_something_changed(source, tmp_path, fast
     assert {file: file.stat().st_mtime_ns for file in out.rglob("*.png")} == before
     write_image(source / "photo 1.png", np.clip(_scene(9)[4:-4, 4:-4], 0, 1), 16)
     (out / "photo 2.png").unlink()
-    with (out / batch.RECORD).open("a") as file:
-        file.write('{"output": "more/phot')  # as a kill leaves it
+    with (out / RECORD).open("a") as file:
+        file.write('\n{"output": "more/phot')  # as a kill leaves it
     _, items, _ = _run(capsys, source, out, *fast)
     assert {name for name, entry in items.items() if entry["status"] == "done"} == {"photo 1.png", "photo 2.png"}
     _, items, _ = _run(capsys, source, out, *fast, "--noise", "0.02")  # which bursts do not ask for
     assert {name for name, entry in items.items() if entry["status"] == "skipped"} == {"4_0_burst.jpg"}
+
+
+def test_pictures_are_looked_into_once(source, tmp_path, fast, capsys, monkeypatch):
+    out = tmp_path / "out"
+    first = _run(capsys, source, out, *fast)[1]
+    with monkeypatch.context() as patch:
+        patch.setattr(grouping, "_scenes", None)  # must not be reached
+        assert set(_run(capsys, source, out, *fast)[1]) == set(first)
+    _frames(source / "burst", 4, 4)
+    assert len(_run(capsys, source, out, *fast)[1]["4_0_burst.jpg"]["inputs"]) == 4
 
 
 def test_the_table_at_the_end(source, tmp_path, fast, capsys):
