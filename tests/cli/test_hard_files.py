@@ -76,7 +76,7 @@ def test_bytes_that_are_wrong(tmp_path, tried, suffix):
         for place in rng.integers(0, upto, 1 + trial):
             changed[place] = rng.integers(256)
         path.write_bytes(changed)
-        tried(path)
+        tried(path, "--only", "0,0,24,24")  # as a header may promise a large picture
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp", ".bmp", ".avif", ".heic", ".dng", ".nef", ".cr3"])
