@@ -11,7 +11,14 @@ from deconvnet.backend import Array, array_module
 from deconvnet.errors import DeconvnetError
 from deconvnet.networks.protocols import PhotoNetwork
 from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve
-from deconvnet.restore.photo.psf_cleanup import SCORING_CROP, THRESHOLD, clean_psf, middle, sharpen_psf, sparsity_cost
+from deconvnet.restore.photo.psf_cleanup import (
+    SCORING_CROP,
+    THRESHOLD,
+    clean_psf,
+    informative_part,
+    sharpen_psf,
+    sparsity_cost,
+)
 from deconvnet.restore.photo.refine import candidate_psfs, fit_cost
 from deconvnet.restore.photo.varying import (
     edge_strength,
@@ -24,7 +31,7 @@ from deconvnet.restore.photo.varying import (
 
 __all__ = ["check_psf_options", "estimate_psf", "estimate_varying_psfs"]
 
-#: Side of the middle part of the picture in which PSFs are refined: more edges than it holds bring nothing new.
+#: Side of the part of the picture in which PSFs are estimated and refined: more edges than it holds bring nothing new.
 REFINED = 1536
 
 
@@ -133,23 +140,24 @@ def estimate_psf(
     -----
     ``"auto"`` estimates a PSF with every scale of the model as the finest one (those for which the photo is large
     enough). With ``refine`` each estimate is refined and one more candidate comes from nothing, at the largest size
-    (`candidate_psfs`); the one with the smallest `fit_cost` is taken.
+    (`candidate_psfs`); the one with the smallest `fit_cost` is taken. All of this sees only the `informative_part` of a
+    large photo.
 
-    Without ``refine`` the middle of the photo is deconvolved with each, and the PSF is taken whose result has the
+    Without ``refine`` such a part of the photo is deconvolved with each, and the PSF is taken whose result has the
     smallest `sparsity_cost`: a PSF that is cut off or wrong makes the picture ring, and ringing is not sparse. The
     misfit of the re-blurred picture tells less: the deconvolution can explain a photo with nearly any PSF.
     """
     usable = _usable_sizes(network, grey.shape, psf_size)
-    candidates = _learned(network, grey, usable, sharpen, threshold)
     if refine:
-        part = middle(grey, REFINED)
+        part = informative_part(grey, REFINED)
         border = usable[-1] // 2
-        candidates = candidate_psfs(part, candidates, usable[-1])
+        candidates = candidate_psfs(part, _learned(network, part, usable, sharpen, threshold), usable[-1])
         costs = parallel.ordered_map(lambda psf: fit_cost(part, psf, border=border), candidates)
         return candidates[int(np.argmin(costs))]
+    candidates = _learned(network, grey, usable, sharpen, threshold)
     if len(candidates) == 1:
         return candidates[0]
-    part, border = middle(grey, SCORING_CROP), usable[-1] // 2
+    part, border = informative_part(grey, SCORING_CROP), usable[-1] // 2
     costs = [sparsity_cost(deconvolve(part, psf, psf_error=ESTIMATED_PSF), border) for psf in candidates]
     return candidates[int(np.argmin(costs))]
 

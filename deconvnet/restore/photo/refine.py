@@ -25,7 +25,7 @@ from deconvnet.restore.photo.psf_cleanup import (
     SCORING_CROP,
     SMALLEST_SIZE,
     clean_psf,
-    middle,
+    informative_part,
     resized_psf,
     sparsity_cost,
 )
@@ -181,7 +181,7 @@ def fit_cost(image: Array, psf: Array, *, border: int | None = None) -> float:
     -------
     float
         The smaller, the better: the `sparsity_cost` of the deconvolved image, times the share of pixels that are edges
-        in the latent image of `edge_gradients`. Both are taken from the middle of the photo only.
+        in the latent image of `edge_gradients`. Of a large photo, both are taken from its `informative_part` only.
 
     Notes
     -----
@@ -189,7 +189,7 @@ def fit_cost(image: Array, psf: Array, *, border: int | None = None) -> float:
     A softened PSF often costs less than the true one.
     """
     psf = psf.astype(image.dtype) / psf.sum(dtype=image.dtype)
-    part = middle(image, SCORING_CROP)
+    part = informative_part(image, SCORING_CROP)
     border = len(psf) // 2 if border is None else border
     cost = sparsity_cost(deconvolve(part, psf, psf_error=ESTIMATED_PSF, quick=True), border)
     part = _relative(part)

@@ -12,7 +12,14 @@ from deconvnet.errors import DeconvnetError
 from deconvnet.metrics import psf_error, psnr
 from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve
 from deconvnet.restore.photo.psf import check_psf_options, estimate_psf, estimate_varying_psfs
-from deconvnet.restore.photo.psf_cleanup import clean_psf, moved_onto, sharpen_psf, sparsity_cost
+from deconvnet.restore.photo.psf_cleanup import (
+    clean_psf,
+    informative_part,
+    middle,
+    moved_onto,
+    sharpen_psf,
+    sparsity_cost,
+)
 
 SIZES = (9, 17, 25)
 
@@ -194,3 +201,39 @@ def test_sizes_may_be_text(psf):
     network = Estimates([_resized(psf, 9), psf])
     assert check_psf_options(network, "17", 0.5, 0.0) == 17
     assert check_psf_options(network, "auto", 0.0, 0.05) == "auto"
+
+
+@pytest.fixture(scope="module")
+def sky(psf):
+    """A blurry picture with empty sky in the middle and left of it, and its latent image's edges at the right."""
+    sharp = np.full((336, 576), 0.7, np.float32)
+    sharp[:, 400:] = skimage.data.camera()[100:436, 150:326].astype(np.float32) / 255
+    blurry = convolve(sharp, psf, "valid")
+    return blurry + np.float32(0.003) * np.random.default_rng(0).standard_normal(blurry.shape, dtype=np.float32)
+
+
+def test_the_part_with_the_edges_is_found(sky, device):
+    part = to_host(informative_part(to_device(sky, device), 128))
+    assert part.shape == (128, 128)
+    assert part.std() > 5 * middle(sky, 128).std()
+    left = to_host(informative_part(to_device(np.ascontiguousarray(sky[:, ::-1]), device), 128))
+    assert left.std() > 5 * middle(sky, 128).std()
+    assert informative_part(sky, 1000) is sky
+
+
+def test_the_middle_is_kept_where_it_is_nearly_as_good():
+    image = skimage.data.brick().astype(np.float32) / 255
+    np.testing.assert_array_equal(informative_part(image, 200), middle(image, 200))
+    lights = image.copy()
+    lights[:150, :150] = np.where(np.random.default_rng(0).random((150, 150)) < 0.5, 1.0, lights[:150, :150])
+    np.testing.assert_array_equal(informative_part(lights, 200), middle(lights, 200))
+
+
+def test_a_psf_is_refined_where_the_edges_are(sky, psf, monkeypatch):
+    monkeypatch.setattr("deconvnet.restore.photo.psf.REFINED", 160)
+    rough = gaussian_filter(psf, 1.2)
+    network = Estimates([rough / rough.sum()])
+    found = estimate_psf(network, sky, 17)
+    monkeypatch.setattr("deconvnet.restore.photo.psf.informative_part", middle)
+    blind = estimate_psf(network, sky, 17)
+    assert psf_error(moved_onto(found, psf), psf) < 0.5 * psf_error(moved_onto(blind, psf), psf)
