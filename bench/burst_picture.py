@@ -36,7 +36,7 @@ def _parser():
     parser.add_argument("--frames", type=int, default=14)
     parser.add_argument("--support", type=int, default=17, help="PSF support in px; 1 for a sharp burst (default 17)")
     parser.add_argument("--noise", type=float, default=0.01)
-    parser.add_argument("--stride", type=int, default=5)
+    parser.add_argument("--stride", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--window", type=int, nargs=2, metavar=("ROW", "COLUMN"), help="corner of the part drawn")
     parser.add_argument("--json", metavar="FILE", help="write the scores")

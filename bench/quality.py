@@ -128,7 +128,7 @@ def _parser():
     )
     burst.add_argument("--frames", type=_at_least(2), nargs="+", default=[14], metavar="N", help="default 14")
     burst.add_argument("--blurry-half", action="store_true", help="burst: leave out the sharper half of 2N frames")
-    burst.add_argument("--stride", type=int, choices=range(1, 17), default=5, metavar="1…16", help="default 5")
+    burst.add_argument("--stride", type=int, choices=range(1, 17), default=10, metavar="1…16", help="default 10")
     burst.add_argument("--reference", metavar="NAME", help="real-burst: file name of the sharp picture in each folder")
     burst.add_argument("--beside", nargs="+", default=[], metavar="NAME", help="real-burst: results of others there")
     burst.add_argument("--register", choices=REGISTRATIONS, default="none", help="real-burst: default none")

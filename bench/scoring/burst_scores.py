@@ -95,7 +95,7 @@ def without_sharp_frames(frames, truth):
     return frames[np.sort(np.argsort(misfit)[len(frames) // 2 :])]
 
 
-def restore_burst(frames, truth, networks, *, stride=5, refine=True, border=BORDER, device="cpu", progress=False):
+def restore_burst(frames, truth, networks, *, stride=10, refine=True, border=BORDER, device="cpu", progress=False):
     """Restore a burst in every way, and score the results.
 
     Parameters

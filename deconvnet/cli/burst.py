@@ -35,7 +35,7 @@ def add_burst(commands: Subparsers) -> None:
         help="a network that ships (deconvnet models), or the model.safetensors of a training run (default burst)",
     )
     method.add_argument("--p", type=float, default=11.0, help="power of the Fourier burst accumulation (default 11)")
-    method.add_argument("--stride", type=int, default=5, metavar="PX", help="distance of the network's patches (5)")
+    method.add_argument("--stride", type=int, default=10, metavar="PX", help="distance of the network's patches (10)")
     method.add_argument("--channels", choices=("luma", "rgb"), default="luma", help="what the network runs on (luma)")
     method.add_argument(
         "--no-refine",

@@ -99,7 +99,7 @@ class BurstItem(Common):
     lenient: bool = False
     model: str = "burst"
     method: str = "network"
-    stride: int = 5
+    stride: int = 10
     channels: str = "luma"
     register: str = "auto"
     p: float = 11.0

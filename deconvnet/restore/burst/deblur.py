@@ -77,7 +77,7 @@ def deblur_burst(
     *,
     model: Any = "burst",
     method: str = "network",
-    stride: int = 5,
+    stride: int = 10,
     channels: str = "luma",
     register: str = "auto",
     p: float = 11.0,

@@ -312,7 +312,7 @@ def restore_frames(
     network: Any,
     frames: Array,
     *,
-    stride: int = 5,
+    stride: int = 10,
     psf_step: int | None = None,
     psf_smoothing: int = 2,
     refine: bool = True,
