@@ -76,8 +76,9 @@ def test_psfs_are_interpolated_where_the_patches_are():
 def test_smoothing_over_places_removes_an_outlier():
     frame = np.full((150, 150), 0.5, dtype=np.float32)
     frame[75, 75] = 5.0
-    rough, _ = restore_frames(PassingPsfs(), np.stack([frame, frame]), psf_step=5, psf_smoothing=0, refine=False)
-    smooth, _ = restore_frames(PassingPsfs(), np.stack([frame, frame]), psf_step=5, psf_smoothing=2, refine=False)
+    frames, places = np.stack([frame, frame]), {"stride": 5, "psf_step": 5, "refine": False}  # one is the outlier
+    rough, _ = restore_frames(PassingPsfs(), frames, psf_smoothing=0, **places)
+    smooth, _ = restore_frames(PassingPsfs(), frames, psf_smoothing=2, **places)
     assert np.ptp(smooth) < np.ptp(rough)
 
 
