@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
+from deconvnet import parallel
 from deconvnet.backend import Array, array_module, irfft2, rfft2
 from deconvnet.ops.window import bartlett_hann
 
@@ -143,20 +144,32 @@ class FilterFlow:
         """Windows (columns, side, side) of one row of patches."""
         return self.row_windows[row][:, None] * self.column_windows[:, None, :]
 
+    def _each_row(self, function: Callable[[int], Array], xp: Any) -> Iterable[Array]:
+        """What a function makes of every row of patches; on the CPU they are shared among the threads."""
+        rows = range(len(self.rows.first))
+        return parallel.ordered_map(function, rows) if xp is np else map(function, rows)
+
     def forward(self, x: Array) -> Array:
         """Blurry image from a sharp one; both (H, W) with the margins."""
         xp = array_module(x, self.otfs)
         height, width = self.rows.side, self.columns.side
         out = self._room(xp, x.dtype)
-        for row, top in enumerate(self.rows.first):
+        tall, wide = height + self.k - 1, width + self.k - 1
+
+        def blurred(row: int) -> Array:
+            top = self.rows.first[row]
             patches = xp.zeros((len(self.columns.first), *self.fft_shape), x.dtype)
             for patch, left in zip(patches, self.columns.first):
                 patch[:height, :width] = x[top : top + height, left : left + width]
             patches[:, :height, :width] *= self._windows(row)
-            blurred = irfft2(rfft2(patches) * self.otfs[row], self.fft_shape)
-            tall, wide = height + self.k - 1, width + self.k - 1
-            for patch, left in zip(blurred, self.columns.first):
-                out[top : top + tall, left : left + wide] += patch[:tall, :wide]
+            found = irfft2(rfft2(patches) * self.otfs[row], self.fft_shape)
+            band = xp.zeros((tall, out.shape[1]), x.dtype)
+            for patch, left in zip(found, self.columns.first):
+                band[:, left : left + wide] += patch[:tall, :wide]
+            return band
+
+        for top, band in zip(self.rows.first, self._each_row(blurred, xp)):
+            out[top : top + tall] += band
         reach = self.k // 2
         return xp.ascontiguousarray(out[reach : reach + self.shape[0], reach : reach + self.shape[1]])
 
@@ -168,15 +181,22 @@ class FilterFlow:
         reach = self.k // 2
         room[reach : reach + self.shape[0], reach : reach + self.shape[1]] = y
         out = xp.zeros(self.shape, y.dtype)
-        for row, top in enumerate(self.rows.first):
-            tall, wide = height + self.k - 1, width + self.k - 1
+        tall, wide = height + self.k - 1, width + self.k - 1
+
+        def correlated(row: int) -> Array:
+            top = self.rows.first[row]
             patches = xp.zeros((len(self.columns.first), *self.fft_shape), y.dtype)
             for patch, left in zip(patches, self.columns.first):
                 patch[:tall, :wide] = room[top : top + tall, left : left + wide]
             seen = irfft2(rfft2(patches) * self.otfs[row].conj(), self.fft_shape)[:, :height, :width]
             seen *= self._windows(row)
+            band = xp.zeros((height, self.shape[1]), y.dtype)
             for patch, left in zip(seen, self.columns.first):
-                out[top : top + height, left : left + width] += patch
+                band[:, left : left + width] += patch
+            return band
+
+        for top, band in zip(self.rows.first, self._each_row(correlated, xp)):
+            out[top : top + height] += band
         return out
 
 

@@ -33,10 +33,13 @@ class Blur(abc.ABC):
         The grid (H', W'); the image is its top left part.
     power : real array (H', W'//2 + 1)
         Squared magnitude of the transfer function of the convolution.
+    in_parts : bool
+        Whether `forward` and `adjoint` share their own work among the threads.
     """
 
     shape: tuple[int, int]
     power: Array
+    in_parts = False
 
     @abc.abstractmethod
     def forward(self, x_hat: Array) -> Array:

@@ -144,7 +144,7 @@ def deconvolve_with(
                 start, fewer = _start(system.extended, channel, common)
                 found[..., c] = _with_sparse_prior(system, start, min(first, fewer), steps)
 
-    if xp is np and blur.shape[0] * blur.shape[1] <= SIDE_BY_SIDE:
+    if xp is np and blur.shape[0] * blur.shape[1] <= SIDE_BY_SIDE and not blur.in_parts:
         parallel.run(restore, channels)
     else:
         restore(0, channels)

@@ -304,6 +304,8 @@ class VaryingBlur(Blur):
         Mean squared magnitude of the PSFs' transfer functions.
     """
 
+    in_parts = True
+
     def __init__(self, psfs: Array, image_shape: tuple[int, int]) -> None:
         xp = array_module(psfs)
         k = psfs.shape[-1]
