@@ -9,13 +9,16 @@ here = Path(__file__).parent
 version = {}
 exec((here / "deconvnet" / "_version.py").read_text(), version)
 
+APP = ["nicegui>=3.0"]
 HEIF = ["pillow-heif>=0.13"]
 RAW = ["rawpy>=0.18"]
 TEST = [
+    *APP,
     *HEIF,
     *RAW,
     "hypothesis>=6.90",
     "nvidia-cuda-nvrtc-cu12; sys_platform == 'linux' and platform_machine == 'x86_64'",
+    "playwright>=1.40",
     "pytest>=7.4",
     "pytest-xdist>=3.5",
     "ruff>=0.5",
@@ -56,6 +59,7 @@ setup(
     package_dir={"deconvnet.kernels": "kernels", "deconvnet.train": "train"},
     package_data={
         "deconvnet": ["py.typed"],
+        "deconvnet.app": ["*.css", "*.js", "*.svg"],
         "deconvnet.kernels": ["*/*.cu", "*/*.cuh"],
         "deconvnet.weights": ["*.safetensors", "*.md"],
     },
@@ -75,6 +79,7 @@ setup(
     extras_require={
         "cuda12": ["cupy-cuda12x"],
         "cuda13": ["cupy-cuda13x"],
+        "app": APP,
         "heif": HEIF,
         "raw": RAW,
         "test": TEST,

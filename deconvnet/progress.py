@@ -1,7 +1,8 @@
 """Steps of long work: their progress line, how long they took, and that something is being compiled.
 
 Everything that may take seconds runs in a `step`. Its line is drawn only where somebody sees it, and never stops the
-work: a terminal that goes away does not cost the picture. `recorded` collects the seconds of every step.
+work: a terminal that goes away does not cost the picture. `recorded` collects the seconds of every step, `watched`
+hears how far the steps are.
 """
 
 from __future__ import annotations
@@ -11,17 +12,38 @@ import functools
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
 
-__all__ = ["Step", "recorded", "step"]
+__all__ = ["Progress", "Step", "recorded", "step", "watched"]
 
 #: Said instead of the step's name while numba compiles, which it does once on a machine.
 COMPILING = "compiling {}, only this once"
 
 _records: list[dict[str, float]] = []  # those of the `recorded` blocks that are running
+_watchers: list[Callable[[Progress], None]] = []  # those of the `watched` blocks that are running
 _running: list[_Line] = []  # the steps that are running, the innermost last
 _lock = threading.Lock()
+
+
+class Progress(NamedTuple):
+    """How far a step is: what a watcher gets (see `watched`).
+
+    Attributes
+    ----------
+    what : str
+        The step, as in `recorded`.
+    done : int
+    total : int or None
+        None if it cannot be told.
+    words : str
+        What to say: ``what``, or that something is being compiled.
+    """
+
+    what: str
+    done: int
+    total: int | None
+    words: str
 
 
 class Step(Protocol):
@@ -36,6 +58,7 @@ class _Line:
 
     def __init__(self, what: str, total: int | None, unit: str, shown: bool) -> None:
         self.what, self.bar = what, None
+        self.done, self.total = 0, total
         if shown and _is_terminal(sys.stderr):
             from tqdm import tqdm
 
@@ -43,12 +66,20 @@ class _Line:
                 self.bar = tqdm(total=total, desc=what, unit=unit, dynamic_ncols=True, file=sys.stderr)
 
     def update(self, amount: int = 1) -> None:
+        self.done += amount
+        self.tell(self.what)
         if self.bar is not None:
             with _harmless():
                 self.bar.update(amount)
 
+    def tell(self, words: str) -> None:
+        """Say to all watchers how far the step is."""
+        for watch in list(_watchers):
+            watch(Progress(self.what, self.done, self.total, words))
+
     def say(self, what: str) -> None:
         """Other words in front of the bar."""
+        self.tell(what)
         if self.bar is not None:
             with _harmless():
                 self.bar.set_description(what)
@@ -74,12 +105,12 @@ def _harmless() -> contextlib.suppress:
 
 @functools.cache
 def _listen_to_compiler() -> None:
-    """Let the innermost step that is shown say what numba compiles."""
+    """Let the innermost step that is shown or watched say what numba compiles."""
     from numba.core import event
 
     def shown() -> _Line | None:
         with _lock:
-            return next((line for line in reversed(_running) if line.bar is not None), None)
+            return next((line for line in reversed(_running) if line.bar is not None or _watchers), None)
 
     class Listener(event.Listener):
         def on_start(self, event) -> None:
@@ -127,6 +158,7 @@ def step(what: str, total: int | None = None, unit: str = "it", *, shown: bool =
     line, begun = _Line(what, total, unit, shown), time.perf_counter()
     with _lock:
         _running.append(line)
+    line.tell(what)
     try:
         yield line
     finally:
@@ -155,3 +187,26 @@ def recorded() -> Iterator[dict[str, float]]:
     finally:
         with _lock:
             _records[:] = [other for other in _records if other is not record]
+
+
+@contextlib.contextmanager
+def watched(watch: Callable[[Progress], None]) -> Iterator[None]:
+    """Hear of all steps within the block, of all threads, when they begin and whenever more is done.
+
+    Parameters
+    ----------
+    watch : callable
+        Gets a `Progress`, in the thread that does the work.
+
+    Examples
+    --------
+    >>> with watched(lambda progress: print(progress.what, progress.done, progress.total)), step("adding", 2) as adding:
+    ...     adding.update()
+    adding 0 2
+    adding 1 2
+    """
+    _watchers.append(watch)
+    try:
+        yield
+    finally:
+        _watchers.remove(watch)

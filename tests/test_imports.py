@@ -33,7 +33,8 @@ ALLOWED = {
     "restore": RESTORE,
     "inspect": RESTORE,
     "interface": RESTORE,
-    "cli": RESTORE | {"inspect"},
+    "cli": RESTORE | {"inspect", "app"},
+    "app": RESTORE | {"cli"},
     "__init__": {*RESTORE, "kernels", "interface"},
     "__main__": {"cli"},
 }

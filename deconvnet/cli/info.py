@@ -26,7 +26,7 @@ LIBRARIES = (
     "matplotlib",
 )
 #: What the extras install, by their names.
-EXTRAS = {"cuda12": "cupy-cuda12x", "cuda13": "cupy-cuda13x", "heif": "pillow-heif", "raw": "rawpy"}
+EXTRAS = {"cuda12": "cupy-cuda12x", "cuda13": "cupy-cuda13x", "app": "nicegui", "heif": "pillow-heif", "raw": "rawpy"}
 
 
 def add_info(commands: Subparsers) -> None:

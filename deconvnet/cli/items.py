@@ -28,6 +28,8 @@ Result = dict[str, Any]
 PREVIEW_SIDE = 512
 #: Grey columns between the two halves of a preview.
 PREVIEW_GAP = 8
+#: Side of the part of the result by which its place in the input is found.
+COMPARED = 1024
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Common:
     model : str
     psf_out : str or None
         Where to draw PSFs: a picture for a photo, a folder for a burst.
+    before_out : str or None
+        Where to write, with 8 bits, the part of the input that the output shows: of a burst, of its sharpest frame.
     device : {"auto", "cpu", "cuda"}
     """
 
@@ -56,6 +60,7 @@ class Common:
     preview: bool = False
     model: str = ""
     psf_out: str | None = None
+    before_out: str | None = None
     device: str = "auto"
 
     @property
@@ -235,10 +240,29 @@ def _part(item: Common, shape: tuple[int, ...], what: str) -> tuple[slice, slice
     return slice(y, y + h), slice(x, x + w)
 
 
+def _same_part(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """The part of a picture that another one shows, which was cropped a little: where their edges agree most."""
+    from scipy.signal import fftconvolve
+
+    from deconvnet.colour import luminance
+
+    if before.shape[:2] == after.shape[:2]:
+        return before
+    spare = [a - b for a, b in zip(before.shape[:2], after.shape[:2])]
+    first = [max(0, side - COMPARED) // 2 for side in after.shape[:2]]
+    part = after[tuple(slice(f, f + COMPARED) for f in first)]
+    room = before[tuple(slice(f, f + n + s) for f, n, s in zip(first, part.shape, spare))]
+    across, along = (
+        [np.diff(luminance(picture[..., :3] if picture.ndim == 3 else picture), axis=axis) for picture in (room, part)]
+        for axis in (0, 1)
+    )
+    agreement = sum(fftconvolve(edges, wanted[::-1, ::-1], mode="valid") for edges, wanted in (across, along))
+    top, left = np.unravel_index(int(np.argmax(agreement)), agreement.shape)
+    return before[top : top + after.shape[0], left : left + after.shape[1]]
+
+
 def _beside(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Two pictures beside each other, the first cut to the middle that has the second's size."""
-    rows, columns = ((a - b) // 2 for a, b in zip(before.shape[:2], after.shape[:2]))
-    before = before[rows : rows + after.shape[0], columns : columns + after.shape[1]]
+    """Two pictures of one size beside each other."""
     gap = np.full((after.shape[0], PREVIEW_GAP, *after.shape[2:]), 0.5, after.dtype)
     if after.ndim == 3 and after.shape[-1] in (2, 4):
         gap[..., -1] = 1
@@ -277,6 +301,8 @@ def _photo(item: PhotoItem, progress: bool) -> Result:
     bits = item.bits or depth_for(item.output, bits)
     with step("writing", shown=progress):
         write_image(item.output, shown, bits, metadata.signed())
+        if item.before_out:
+            write_image(item.before_out, pixels, metadata=metadata.signed())
     if item.psf_out and psf.ndim == 2:  # as it is, so that it can be read again with --psf
         write_image(item.psf_out, psf / psf.max(), depth_for(item.psf_out, 16), Metadata().signed())
     elif item.psf_out:
@@ -333,7 +359,7 @@ def _burst(item: BurstItem, progress: bool) -> Result:
     part = _part(item, pictures[0].pixels.shape, names[0])
     metadata, bits = pictures[0].metadata, min(picture.bits for picture in pictures)
     frames = [picture.pixels[part] for picture in pictures]
-    before = max(frames, key=sharpness) if item.preview else None
+    before = max(frames, key=sharpness) if item.preview or item.before_out else None
     del pictures
 
     def emptied() -> Iterator[np.ndarray]:
@@ -355,10 +381,13 @@ def _burst(item: BurstItem, progress: bool) -> Result:
             return_psfs=folder is not None,
         )
     picture, psfs = (result, None) if folder is None else result
-    shown = picture if before is None else _beside(before, picture)
+    before = None if before is None else _same_part(before, picture)
+    shown = _beside(before, picture) if item.preview and before is not None else picture
     bits = item.bits or depth_for(item.output, bits)
     with step("writing", shown=progress):
         write_image(item.output, shown, bits, metadata.signed())
+        if item.before_out and before is not None:
+            write_image(item.before_out, before, metadata=metadata.signed())
     if folder is not None and psfs is not None:
         for index in range(psfs.shape[2]):
             drawn = draw_psfs(picture, psfs[:, :, index])

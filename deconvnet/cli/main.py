@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from deconvnet._version import __version__
+from deconvnet.cli.app import add_app
 from deconvnet.cli.batch import add_batch
 from deconvnet.cli.burst import add_burst
 from deconvnet.cli.info import add_info
@@ -55,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"deconvnet {__version__}")
     commands: Any = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (add_burst, add_photo, add_batch, add_train, add_inspect, add_models, add_info):
+    for add in (add_burst, add_photo, add_batch, add_train, add_inspect, add_models, add_info, add_app):
         add(commands)
     return parser
 
