@@ -64,42 +64,43 @@ class MotionBasis:
         move_across = down[..., None] * sine + across[..., None] * (cosine - 1)
         whole = np.floor(move_down).astype(int), np.floor(move_across).astype(int)
         part = move_down - whole[0], move_across - whole[1]
-        #: Whole-pixel shift and weight of the four neighbours, per (row, column, angle).
-        self.taps: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = [
-            (whole[0] + i, whole[1] + j, np.abs(1 - i - part[0]) * np.abs(1 - j - part[1]))
+        self.dtype = np.dtype(dtype)
+        #: Weight of every tap in the support, its part of the PSFs, and its part of the coefficients.
+        self.taps: list[tuple[Any, tuple, tuple]] = [
+            tap
             for i in (0, 1)
             for j in (0, 1)
+            for tap in self._taps(whole[0] + i, whole[1] + j, np.abs(1 - i - part[0]) * np.abs(1 - j - part[1]))
         ]
-        self.dtype = np.dtype(dtype)
 
     @property
     def poses(self) -> tuple[int, int, int]:
         """Shape (A, k, k) of the coefficients."""
         return len(self.angles), self.psf_size, self.psf_size
 
-    def _shifted(self) -> Iterator[tuple[Any, ...]]:
-        """(row, column, angle, weight, slices of the PSF, slices of the coefficients) of every tap in the support."""
+    def _taps(self, shift_down: np.ndarray, shift_across: np.ndarray, weight: np.ndarray) -> Iterator[tuple]:
+        """One of the four neighbours, of every row, column and angle."""
         k = self.psf_size
-        for shift_down, shift_across, weight in self.taps:
-            for pose in np.ndindex(*shift_down.shape):  # row, column, angle
-                d, a, w = int(shift_down[pose]), int(shift_across[pose]), weight[pose].astype(self.dtype)
-                if w > 0 and abs(d) < k and abs(a) < k:
-                    dst = slice(max(d, 0), k + min(d, 0)), slice(max(a, 0), k + min(a, 0))
-                    src = slice(max(-d, 0), k + min(-d, 0)), slice(max(-a, 0), k + min(-a, 0))
-                    yield *pose, w, dst, src
+        for row, column, angle in np.ndindex(*shift_down.shape):
+            d, a = int(shift_down[row, column, angle]), int(shift_across[row, column, angle])
+            w = self.dtype.type(weight[row, column, angle])
+            if w > 0 and abs(d) < k and abs(a) < k:
+                dst = slice(max(d, 0), k + min(d, 0)), slice(max(a, 0), k + min(a, 0))
+                src = slice(max(-d, 0), k + min(-d, 0)), slice(max(-a, 0), k + min(-a, 0))
+                yield w, (row, column, *dst), (angle, *src)
 
     def forward(self, mu: Array) -> Array:
         """PSFs (rows, columns, k, k) from coefficients (A, k, k)."""
         psfs = array_module(mu).zeros((*self.grid, self.psf_size, self.psf_size), mu.dtype)
-        for row, column, angle, weight, dst, src in self._shifted():
-            psfs[row, column][dst] += weight * mu[angle][src]
+        for weight, dst, src in self.taps:
+            psfs[dst] += weight * mu[src]
         return psfs
 
     def adjoint(self, psfs: Array) -> Array:
         """Coefficients (A, k, k) from PSFs (rows, columns, k, k): ``Σ_r B(r)ᵀ psf(r)``."""
         mu = array_module(psfs).zeros(self.poses, psfs.dtype)
-        for row, column, angle, weight, dst, src in self._shifted():
-            mu[angle][src] += weight * psfs[row, column][dst]
+        for weight, dst, src in self.taps:
+            mu[src] += weight * psfs[dst]
         return mu
 
 
