@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -172,11 +173,17 @@ class _Page:
                 "" if whole else "outline"
             )
         if dropped.burst:
-            ui.switch("Refine the PSFs: sharper, slower", value=True).bind_value(wishes, "refine")
+            ui.switch("Refine the PSFs: sharper, slower", value=True, on_change=self._kept("refine"))
         else:
             self._photo_settings(dropped)
-        chosen = ui.select(FORMATS, value=wishes.suffix, label="Format of the result").classes("w-full")
-        chosen.bind_value(wishes, "suffix")
+        ui.select(FORMATS, value=wishes.suffix, label="Format of the result", on_change=self._kept("suffix")).classes(
+            "w-full"
+        )
+
+    def _kept(self, name: str) -> Callable[[events.ValueChangeEventArguments], None]:
+        """What keeps a control's value as one of the wishes."""
+        wishes = self.wishes
+        return lambda event: setattr(wishes, name, event.value)
 
     def _photo_settings(self, dropped: Dropped) -> None:
         wishes = self.wishes
@@ -210,7 +217,7 @@ class _Page:
             with ui.element("div").classes("dn-ends"):
                 ui.label("smoother")
                 ui.label("sharper, more grain")
-        ui.switch("The blur differs over the picture", value=False).bind_value(wishes, "varying")
+        ui.switch("The blur differs over the picture", on_change=self._kept("varying"))
 
     # Restoring
 
@@ -286,13 +293,18 @@ class _Page:
     def _show_psfs(self, item: PhotoItem | BurstItem, result: dict[str, Any]) -> None:
         size = "×".join(map(str, result["psf_size"] or ()))
         where = Path(str(item.psf_out))
+        maps = isinstance(item, BurstItem) or item.varying
         if isinstance(item, BurstItem):
-            ui.label(f"The PSFs of each frame, {size} pixels").classes("dn-note")
+            ui.label(f"PSFs of each frame, {size} pixels").classes("dn-note")
             pictures = sorted(where.glob("psf_*.png"))
         else:
             ui.label(f"The PSF{'s' if item.varying else ''}, {size} pixels").classes("dn-note")
             pictures = [where]
         for picture in pictures:
-            ui.html(f'<img src="{self._address(picture)}" alt="PSF">', sanitize=False)
-        if isinstance(item, PhotoItem) and not item.varying:
+            address, pixels = self._address(picture), "" if maps else ' class="dn-pixels"'
+            image = f'<img src="{address}" alt="PSF"{pixels}>'
+            ui.html(
+                f'<a href="{address}" target="_blank" title="larger">{image}</a>' if maps else image, sanitize=False
+            )
+        if not maps:
             ui.link("PSF as a picture", self._address(where)).props(f'download="{where.name}"').classes("dn-note")

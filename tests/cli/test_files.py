@@ -7,6 +7,8 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
+from deconvnet.blur.convolve import convolve
+from deconvnet.cli.items import PhotoItem, _same_part, run_item
 from deconvnet.cli.main import main
 from deconvnet.files.metadata import read_exif, written_here
 from deconvnet.io import read_image, write_image
@@ -186,3 +188,19 @@ def test_odd_names(tmp_path, rng, known):
         write_image(tmp_path / name, rng.random((60, 70)))
         assert main(["photo", str(tmp_path / name), "-o", str(tmp_path / f"out {name}"), *known]) == 0
         assert read_image(tmp_path / f"out {name}").pixels.shape == (60, 70)
+
+
+def test_the_part_of_a_picture_that_a_cropped_one_shows_is_found(astronaut):
+    blurry = convolve(np.moveaxis(astronaut, -1, 0), np.full((1, 5), 0.2, np.float32), border="valid")
+    blurry = np.moveaxis(blurry, 0, -1)  # 160×176 pixels, the first of them the third of the sharp one
+    for top, left in ((0, 0), (3, 11), (10, 4)):
+        sharp = astronaut[top : top + 150, left + 2 : left + 2 + 160]
+        assert np.array_equal(_same_part(blurry, sharp), blurry[top : top + 150, left : left + 160])
+
+
+def test_what_it_was_before_is_written_beside(tmp_path, rng, known):
+    picture = rng.random((70, 80, 3), dtype=np.float32)
+    write_image(tmp_path / "in.png", picture)
+    names = {name: str(tmp_path / f"{name}.png") for name in ("output", "before_out")}
+    run_item(PhotoItem(**names, photo=str(tmp_path / "in.png"), psf=known[1], only=(10, 5, 40, 60)))
+    assert np.abs(read_image(tmp_path / "before_out.png").pixels - picture[5:65, 10:50]).max() < 0.51 / 255
