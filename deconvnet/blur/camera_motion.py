@@ -70,7 +70,9 @@ class MotionBasis:
             tap
             for i in (0, 1)
             for j in (0, 1)
-            for tap in self._taps(whole[0] + i, whole[1] + j, np.abs(1 - i - part[0]) * np.abs(1 - j - part[1]))
+            for tap in self._taps(
+                whole[0] + i, whole[1] + j, (np.abs(1 - i - part[0]) * np.abs(1 - j - part[1])).astype(dtype)
+            )
         ]
 
     @property
@@ -83,7 +85,7 @@ class MotionBasis:
         k = self.psf_size
         for row, column, angle in np.ndindex(*shift_down.shape):
             d, a = int(shift_down[row, column, angle]), int(shift_across[row, column, angle])
-            w = self.dtype.type(weight[row, column, angle])
+            w = weight[row, column, angle]
             if w > 0 and abs(d) < k and abs(a) < k:
                 dst = slice(max(d, 0), k + min(d, 0)), slice(max(a, 0), k + min(a, 0))
                 src = slice(max(-d, 0), k + min(-d, 0)), slice(max(-a, 0), k + min(-a, 0))
