@@ -34,8 +34,9 @@ ALLOWED = {
     "restore": RESTORE,
     "inspect": RESTORE,
     "interface": RESTORE,
-    "cli": RESTORE | {"inspect", "app"},
-    "app": RESTORE | {"cli"},
+    "work": RESTORE | {"inspect"},
+    "cli": RESTORE | {"inspect", "work", "app"},
+    "app": RESTORE | {"work"},
     "__init__": {*RESTORE, "kernels", "interface"},
     "__main__": {"cli"},
 }

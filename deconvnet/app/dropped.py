@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from deconvnet.cli.items import PREVIEW_SIDE, BurstItem, Item, PhotoItem
 from deconvnet.colour import luminance
 from deconvnet.files.formats import WRITABLE
 from deconvnet.io import depth_for, read_image, write_image
 from deconvnet.restore.deconvolve.solvers import REFINED_PSF, estimate_noise
+from deconvnet.work.items import PREVIEW_SIDE, BurstItem, Item, PhotoItem
 
 __all__ = ["Dropped", "Wishes", "command", "look_at", "make_item", "noise_for", "part_around", "shown_as"]
 

@@ -15,10 +15,10 @@ from deconvnet.app.dropped import Dropped, Wishes, command, look_at, make_item, 
 from deconvnet.app.elements import Compare, Part
 from deconvnet.app.pace import Pace, Run
 from deconvnet.app.worker import Worker
-from deconvnet.cli.items import BurstItem, PhotoItem
-from deconvnet.cli.workers import Outcome
 from deconvnet.errors import DeconvnetError
 from deconvnet.files.formats import READABLE
+from deconvnet.work.items import BurstItem, PhotoItem
+from deconvnet.work.workers import Outcome
 
 __all__ = ["add_page"]
 

@@ -13,9 +13,9 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from deconvnet import parallel
-from deconvnet.cli.items import Item
-from deconvnet.cli.workers import Outcome, attempt
 from deconvnet.progress import Progress, watched
+from deconvnet.work.items import Item
+from deconvnet.work.workers import Outcome, attempt
 
 __all__ = ["Worker"]
 

@@ -9,11 +9,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from deconvnet.cli.grouping import MODES, Group, find_pictures, group
 from deconvnet.cli.options import Subparsers, add_device, add_json, add_quiet, add_threads, count
-from deconvnet.cli.record import Record
 from deconvnet.errors import DeconvnetError, Terminated, print_out, say
 from deconvnet.progress import step
+from deconvnet.work.grouping import MODES, Group, find_pictures, group
+from deconvnet.work.record import Record
 
 __all__ = ["add_batch"]
 
@@ -77,8 +77,8 @@ def _folders(options: argparse.Namespace) -> tuple[Path, Path]:
 
 def _items(groups: list[Group], source: Path, out: Path, options: argparse.Namespace) -> list[Any]:
     """A work item for each photograph and burst."""
-    from deconvnet.cli.items import BurstItem, PhotoItem
     from deconvnet.cli.running import item_from
+    from deconvnet.work.items import BurstItem, PhotoItem
 
     taken: set[str] = set()
     items: list[Any] = []
@@ -121,7 +121,7 @@ def _batch(options: argparse.Namespace) -> int:
 
 def _run(source: Path, out: Path, options: argparse.Namespace) -> int:
     from deconvnet.cli.running import as_json
-    from deconvnet.cli.workers import Outcome, attempt_all
+    from deconvnet.work.workers import Outcome, attempt_all
 
     shown = not options.quiet
     files = find_pictures(source, out)

@@ -87,8 +87,8 @@ def _frame_files(names: list[str]) -> tuple[list[Path], bool]:
 
 
 def _burst(options: argparse.Namespace) -> None:
-    from deconvnet.cli.items import BurstItem
     from deconvnet.cli.running import item_from, run_and_report
+    from deconvnet.work.items import BurstItem
 
     files, lenient = _frame_files(options.frames)
     frames = tuple(str(file) for file in files)

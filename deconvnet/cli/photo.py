@@ -70,8 +70,8 @@ def add_photo(commands: Subparsers) -> None:
 
 
 def _photo(options: argparse.Namespace) -> None:
-    from deconvnet.cli.items import PhotoItem
     from deconvnet.cli.running import item_from, run_and_report
+    from deconvnet.work.items import PhotoItem
 
     def described(result: dict[str, Any]) -> str:
         psf = "×".join(str(side) for side in reversed(result["psf_size"]))

@@ -8,8 +8,8 @@ import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from deconvnet.cli.items import Common, Item, Result, run_item
 from deconvnet.errors import DeconvnetError, print_out, say
+from deconvnet.work.items import Common, Item, Result, run_item
 
 __all__ = ["as_json", "item_from", "run_and_report"]
 

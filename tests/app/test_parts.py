@@ -12,9 +12,9 @@ from deconvnet.app.dropped import Dropped, Wishes
 from deconvnet.app.pace import Pace, Run
 from deconvnet.app.worker import Worker
 from deconvnet.cli import main as command_line
-from deconvnet.cli.items import PhotoItem
 from deconvnet.io import read_image, write_image
 from deconvnet.progress import Progress
+from deconvnet.work.items import PhotoItem
 
 
 class _Clock:

@@ -11,16 +11,16 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter, shift
 
-from deconvnet.cli import grouping, items, workers
-from deconvnet.cli.grouping import group
-from deconvnet.cli.items import BurstItem, PhotoItem, run_item
 from deconvnet.cli.main import main
-from deconvnet.cli.record import RECORD
-from deconvnet.cli.workers import attempt, attempt_all
 from deconvnet.files import locked
 from deconvnet.files.metadata import read_exif
 from deconvnet.io import read_image, write_image
 from deconvnet.networks.io import build_network, save_network
+from deconvnet.work import grouping, items, workers
+from deconvnet.work.grouping import group
+from deconvnet.work.items import BurstItem, PhotoItem, run_item
+from deconvnet.work.record import RECORD
+from deconvnet.work.workers import attempt, attempt_all
 
 SHAPE = (70, 80)
 

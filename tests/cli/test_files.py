@@ -8,10 +8,10 @@ import tifffile
 from PIL import Image, ImageCms
 
 from deconvnet.blur.convolve import convolve
-from deconvnet.cli.items import PhotoItem, _same_part, run_item
 from deconvnet.cli.main import main
 from deconvnet.files.metadata import read_exif, written_here
 from deconvnet.io import read_image, write_image
+from deconvnet.work.items import PhotoItem, _same_part, run_item
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from deconvnet import parallel
-from deconvnet.cli.items import Item, Result, run_item
 from deconvnet.errors import DeconvnetError, Terminated
+from deconvnet.work.items import Item, Result, run_item
 
 __all__ = ["Outcome", "attempt", "attempt_all"]
 
@@ -38,7 +38,7 @@ class Outcome:
         The reason, if it was not done; warnings, if it was.
     seconds : float
     result : dict or None
-        See `deconvnet.cli.items.Result`.
+        See `deconvnet.work.items.Result`.
     """
 
     item: Item

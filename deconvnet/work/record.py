@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from deconvnet._version import __version__
 
 if TYPE_CHECKING:
-    from deconvnet.cli.items import Item
+    from deconvnet.work.items import Item
 
 __all__ = ["RECORD", "Record"]
 
@@ -44,7 +44,7 @@ class Record:
     Attributes
     ----------
     sortings : dict
-        What belongs together, as `deconvnet.cli.grouping.group` found it; `keep_sortings` writes what came to it.
+        What belongs together, as `deconvnet.work.grouping.group` found it; `keep_sortings` writes what came to it.
     """
 
     def __init__(self, out: Path) -> None:
