@@ -89,12 +89,13 @@ def test_the_worker_restores_refuses_and_can_be_stopped(photo, tmp_path):
     write_image(tmp_path / "psf.png", np.eye(3, dtype=np.float32))
     item = PhotoItem(output=str(tmp_path / "out.png"), photo=str(photo.files[0]), psf=str(tmp_path / "psf.png"))
     missing = PhotoItem(output=str(tmp_path / "no.png"), photo=str(tmp_path / "none.png"))
+    longer = PhotoItem(output=str(tmp_path / "longer.png"), photo=str(photo.files[0]))  # its PSF takes a while
     heard = []
 
     async def work():
         worker = Worker(threads=1)
         done = [await worker.run(item, heard.append), await worker.run(missing, heard.append)]
-        stopped = asyncio.create_task(worker.run(item, lambda progress: worker.stop()))
+        stopped = asyncio.create_task(worker.run(longer, lambda progress: worker.stop()))
         done += [await stopped, await worker.run(item, heard.append)]
         worker.stop()
         return done
@@ -102,7 +103,7 @@ def test_the_worker_restores_refuses_and_can_be_stopped(photo, tmp_path):
     first, refused, stopped, again = asyncio.run(work())
     assert first.status == again.status == "done" and "deconvolving" in [progress.what for progress in heard]
     assert refused.status == "failed" and "there is no file" in refused.why
-    assert stopped.status == "failed" and stopped.why == "stopped"
+    assert stopped.status == "failed" and stopped.why == "stopped" and not (tmp_path / "longer.png").exists()
 
 
 def test_without_the_extra_one_line_names_it(monkeypatch, capsys):
