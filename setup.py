@@ -82,6 +82,7 @@ setup(
         "app": APP,
         "heif": HEIF,
         "raw": RAW,
+        "torch": ["torch"],
         "test": TEST,
         "bench": ["torch"],
         "dev": [*TEST, "mypy>=1.10", "pre-commit>=3.5"],

@@ -37,6 +37,7 @@ ALLOWED = {
     "work": RESTORE | {"inspect"},
     "cli": RESTORE | {"inspect", "work", "app"},
     "app": RESTORE | {"work"},
+    "interop": BASE | {"layers"},  # which no room may import
     "__init__": {*RESTORE, "kernels", "interface"},
     "__main__": {"cli"},
 }
@@ -115,6 +116,13 @@ def test_importing_the_package_loads_nothing_heavy():
     assert found.stdout.strip() == "[]"
 
 
+def test_without_torch_the_bridge_names_its_extra():
+    code = "import sys; sys.modules['torch'] = None; import deconvnet.interop.torch"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    last = found.stderr.splitlines()[-1]
+    assert last.endswith("DeconvnetError: deconvnet.interop.torch needs PyTorch: pip install 'deconvnet[torch]'")
+
+
 def test_importing_changes_no_environment_variable():
     modules = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sorted(ROOT.glob("deconvnet/**/*.py"))
@@ -122,12 +130,15 @@ def test_importing_changes_no_environment_variable():
     modules = [name.removesuffix(".__init__") for name in modules if not name.endswith("__main__")]
     if importlib.util.find_spec("nicegui") is None:
         modules = [name for name in modules if not name.startswith("deconvnet.app.")]
+    if importlib.util.find_spec("torch") is None:
+        modules = [name for name in modules if name != "deconvnet.interop.torch"]
     code = f"import importlib, os; before = dict(os.environ)\nfor m in {modules}: importlib.import_module(m)"
     code += "\nprint({k: v for k, v in os.environ.items() if before.get(k) != v}, set(before) - set(os.environ))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert found.stdout.strip() == "{} set()"
 
 
-def test_no_autodiff_framework_outside_bench():
+def test_no_autodiff_framework_outside_bench_and_the_bridge():
     for path in [*PACKAGE, *(ROOT / "train").rglob("*.py")]:
-        assert not any(name.split(".")[0] in ("torch", "jax", "tensorflow") for name in _imports(path)), path
+        if path.parent != ROOT / "deconvnet" / "interop":
+            assert not any(name.split(".")[0] in ("torch", "jax", "tensorflow") for name in _imports(path)), path

@@ -1,0 +1,1 @@
+"""Bridges to other libraries, each an extra; nothing else in the package imports them."""
