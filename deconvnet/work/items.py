@@ -5,6 +5,7 @@ An item can be pickled and sent to another process; `run_item` there reads the f
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import functools
 import re
@@ -33,7 +34,7 @@ COMPARED = 1024
 
 
 @dataclass(frozen=True)
-class Common:
+class Common(abc.ABC):
     """What photos and bursts have in common.
 
     Attributes
@@ -64,9 +65,9 @@ class Common:
     device: str = "auto"
 
     @property
+    @abc.abstractmethod
     def inputs(self) -> tuple[str, ...]:
         """The files that are read."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
