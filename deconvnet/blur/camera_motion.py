@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from deconvnet.backend import Array, array_module
+from deconvnet.kernels.photo.shifted_sum import shifted_sum
 
 __all__ = ["MotionBasis", "random_motion"]
 
@@ -62,48 +62,37 @@ class MotionBasis:
         cosine, sine = np.cos(self.angles), np.sin(self.angles)
         move_down = down[..., None] * (cosine - 1) - across[..., None] * sine  # (rows, columns, A)
         move_across = down[..., None] * sine + across[..., None] * (cosine - 1)
-        whole = np.floor(move_down).astype(int), np.floor(move_across).astype(int)
+        whole = np.floor(move_down).astype(np.int32), np.floor(move_across).astype(np.int32)
         part = move_down - whole[0], move_across - whole[1]
         self.dtype = np.dtype(dtype)
-        #: Weight of every tap in the support, its part of the PSFs, and its part of the coefficients.
-        self.taps: list[tuple[Any, tuple, tuple]] = [
-            tap
-            for i in (0, 1)
-            for j in (0, 1)
-            for tap in self._taps(
-                whole[0] + i, whole[1] + j, (np.abs(1 - i - part[0]) * np.abs(1 - j - part[1])).astype(dtype)
-            )
-        ]
+        #: Where the coefficients of every angle go in every patch's PSF, (patches, A, 2), and the four pixels' weights,
+        #: (patches, A, 2, 2).
+        self.moves = np.stack(whole, axis=-1).reshape(-1, len(self.angles), 2)
+        self.weights = np.stack(
+            [np.stack([np.abs(1 - i - part[0]) * np.abs(1 - j - part[1]) for j in (0, 1)], axis=-1) for i in (0, 1)],
+            axis=-2,
+        ).reshape(*self.moves.shape, 2)
+        self.weights = self.weights.astype(dtype)
 
     @property
     def poses(self) -> tuple[int, int, int]:
         """Shape (A, k, k) of the coefficients."""
         return len(self.angles), self.psf_size, self.psf_size
 
-    def _taps(self, shift_down: np.ndarray, shift_across: np.ndarray, weight: np.ndarray) -> Iterator[tuple]:
-        """One of the four neighbours, of every row, column and angle."""
-        k = self.psf_size
-        for row, column, angle in np.ndindex(*shift_down.shape):
-            d, a = int(shift_down[row, column, angle]), int(shift_across[row, column, angle])
-            w = weight[row, column, angle]
-            if w > 0 and abs(d) < k and abs(a) < k:
-                dst = slice(max(d, 0), k + min(d, 0)), slice(max(a, 0), k + min(a, 0))
-                src = slice(max(-d, 0), k + min(-d, 0)), slice(max(-a, 0), k + min(-a, 0))
-                yield w, (row, column, *dst), (angle, *src)
-
     def forward(self, mu: Array) -> Array:
         """PSFs (rows, columns, k, k) from coefficients (A, k, k)."""
-        psfs = array_module(mu).zeros((*self.grid, self.psf_size, self.psf_size), mu.dtype)
-        for weight, dst, src in self.taps:
-            psfs[dst] += weight * mu[src]
-        return psfs
+        xp = array_module(mu)
+        # A pixel gets what was up and left of it: the neighbours change places.
+        places, weights = -1 - self.moves, np.ascontiguousarray(self.weights[..., ::-1, ::-1])
+        psfs = shifted_sum(mu, xp.asarray(places), xp.asarray(weights, dtype=mu.dtype))
+        return psfs.reshape(*self.grid, self.psf_size, self.psf_size)
 
     def adjoint(self, psfs: Array) -> Array:
         """Coefficients (A, k, k) from PSFs (rows, columns, k, k): ``Σ_r B(r)ᵀ psf(r)``."""
-        mu = array_module(psfs).zeros(self.poses, psfs.dtype)
-        for weight, dst, src in self.taps:
-            mu[src] += weight * psfs[dst]
-        return mu
+        xp = array_module(psfs)
+        places, weights = (np.ascontiguousarray(a.swapaxes(0, 1)) for a in (self.moves, self.weights))
+        flat = psfs.reshape(-1, self.psf_size, self.psf_size)
+        return shifted_sum(flat, xp.asarray(places), xp.asarray(weights, dtype=psfs.dtype))
 
 
 def random_motion(rng: np.random.Generator, basis: MotionBasis, *, time_samples: int = 500) -> np.ndarray:

@@ -54,17 +54,17 @@ THREADS, EACH = 256, 4
 def conjugate_gradients(
     x_hat: Array,
     operator: Callable[[Array], Array],
-    rhs_hat: Array,
+    residual: Array,
     preconditioner: Array,
     shape: tuple[int, int],
     steps: int,
-) -> Array:
+) -> tuple[Array, Array]:
     """Steps of preconditioned conjugate gradients on half spectra of real images.
 
     Parameters
     ----------
-    x_hat, rhs_hat : complex array (H, W//2 + 1)
-        Start, and right-hand side.
+    x_hat, residual : complex array (H, W//2 + 1)
+        Start, and what it leaves of the right-hand side; neither is changed.
     operator : callable
         Positive semidefinite, from half spectrum to half spectrum.
     preconditioner : real array (H, W//2 + 1)
@@ -75,16 +75,15 @@ def conjugate_gradients(
 
     Returns
     -------
-    complex array (H, W//2 + 1)
-        The improved ``x_hat``; the start is not changed.
+    x_hat, residual : complex array (H, W//2 + 1)
+        Of the improved solution.
     """
-    xp = array_module(x_hat, rhs_hat, preconditioner)
+    xp = array_module(x_hat, residual, preconditioner)
     once = [0, -1] if shape[1] % 2 == 0 else [0]  # columns that the full spectrum has once; the others come twice
 
     def inner(a_hat, b_hat):
         return float(2 * xp.vdot(a_hat, b_hat).real - xp.vdot(a_hat[:, once], b_hat[:, once]).real)
 
-    residual = rhs_hat - operator(x_hat)
     direction = preconditioner * residual
     size = first = inner(residual, direction)
     real = preconditioner.dtype.type
@@ -94,11 +93,11 @@ def conjugate_gradients(
         image_of_direction = operator(direction)
         length = real(size / inner(direction, image_of_direction))
         x_hat = x_hat + length * direction
-        residual -= length * image_of_direction
+        residual = residual - length * image_of_direction
         scaled = preconditioner * residual
         size, before = inner(residual, scaled), size
         direction = scaled + real(size / before) * direction
-    return x_hat
+    return x_hat, residual
 
 
 def _laplacian(xp, shape, dtype):
@@ -156,9 +155,10 @@ def _reference(
     def normal(z_hat):
         return data_weight * otf.conj() * rfft2(mask * irfft2(otf * z_hat, shape)) + smoothness * z_hat
 
-    rhs_hat = data_weight * otf.conj() * rfft2(mask * y) + beta * rfft2(target)
+    x_hat = rfft2(x)
+    residual = data_weight * otf.conj() * rfft2(mask * y) + beta * rfft2(target) - normal(x_hat)
     preconditioner = _preconditioner(data_weight * (otf.real**2 + otf.imag**2) + smoothness)
-    return irfft2(conjugate_gradients(rfft2(x), normal, rhs_hat, preconditioner, shape, steps), shape)
+    return irfft2(conjugate_gradients(x_hat, normal, residual, preconditioner, shape, steps)[0], shape)
 
 
 def _transfer(psf, x):

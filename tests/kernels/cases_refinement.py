@@ -9,6 +9,7 @@ from deconvnet.kernels.photo.feature_correlations import feature_correlations, f
 from deconvnet.kernels.photo.masked_deconvolution import masked_deconvolution
 from deconvnet.kernels.photo.median_magnitude import median_magnitude
 from deconvnet.kernels.photo.psf_grid import projected_gradient, steepest_slope
+from deconvnet.kernels.photo.shifted_sum import shifted_sum
 from deconvnet.kernels.photo.table_shrinkage import table_shrinkage
 from deconvnet.ops.psf import psf_to_otf
 from tests.kernels.case import Case
@@ -93,6 +94,13 @@ def _shrinkage(rng, real, size):
     return [steps, np.cumsum(0.2 + rng.random(40)).astype(real), 0.4, 1.1, 8.0]
 
 
+def _shifts(rng, real, size):
+    images, sums, k = size
+    places = rng.integers(-k - 3, k + 3, (sums, images, 2)).astype(np.int32)
+    weights = rng.random((sums, images, 2, 2)) * (rng.random((sums, images, 2, 2)) < 0.7)
+    return [rng.standard_normal((images, k, k)).astype(real), places, weights.astype(real)]
+
+
 CASES = [
     Case(edge_gradients, _edges, GRIDS, outliers=0.01),  # what is as large as the threshold
     Case(feature_correlations, _features, GRIDS, before=_transformed),
@@ -102,5 +110,6 @@ CASES = [
     Case(median_magnitude, _values, ((1, 1), (1, 2), (3, 1), (40, 51), (41, 51), (67, 63))),
     Case(masked_deconvolution, _deconvolution, ((3, 3), (14, 11), *GRIDS[1:]), tolerance=2e-5),
     Case(masked_deconvolution, _solved, ((3, 3), (24, 20)), variant="solved", tolerance=2e-5),
+    Case(shifted_sum, _shifts, ((1, 1, 1), (3, 7, 5), (20, 4, 17))),
     Case(table_shrinkage, _shrinkage, GRIDS, tolerance=2e-5),
 ]

@@ -10,7 +10,7 @@ from deconvnet.ops.border import extended_shape
 from deconvnet.ops.differences import differences_power
 from deconvnet.ops.psf import psf_to_otf
 
-__all__ = ["Blur", "Convolution", "PixelWeights"]
+__all__ = ["Blur", "Convolution", "LeastSquares", "PixelWeights"]
 
 #: Pixels from this value on may have been brighter than they were recorded.
 SATURATED = 0.99
@@ -49,34 +49,66 @@ class Blur(abc.ABC):
     def adjoint(self, y: Array) -> Array:
         """Half spectrum of the adjoint's image, up to the transforms' factor H'·W', for an image on the grid."""
 
-    def least_squares(
-        self, x: Array, target: Array, y: Array, mask: Array, data_weight: float, beta: float, steps: int
-    ) -> Array:
-        """Steps towards ``min data_weight/2 ‖√mask (K x − y)‖² + beta/2 ‖∇x − w‖²``.
+    def least_squares(self, y: Array, mask: Array, data_weight: float) -> LeastSquares:
+        """The linear systems for one blurry image (H', W') and how much each of its pixels counts, (H', W')."""
+        return _BySteps(self, y, mask, data_weight)
+
+
+class LeastSquares(abc.ABC):
+    """Steps towards ``min data_weight/2 ‖√mask (K x − y)‖² + beta/2 ‖∇x − w‖²``, for one blurry image and any w."""
+
+    @abc.abstractmethod
+    def solve(self, x: Array, target: Array, beta: float, steps: int) -> Array:
+        """Steps of conjugate gradients.
 
         Parameters
         ----------
-        x, target, y, mask : real array (H', W')
-            Start, ``∇ᵀw``, blurry image, and how much each of its pixels counts.
-        data_weight, beta : float
+        x, target : real array (H', W')
+            Start, and ``∇ᵀw``.
+        beta : float
         steps : int
-            Of conjugate gradients.
 
         Returns
         -------
         real array (H', W')
         """
-        real = x.dtype.type
-        data_weight, beta = real(data_weight), real(beta)
-        gradient_power = differences_power(array_module(x), self.shape, x.dtype)
 
-        def normal(z_hat: Array) -> Array:
-            return data_weight * self.adjoint(mask * self.forward(z_hat)) + beta * gradient_power * z_hat
 
-        rhs_hat = data_weight * self.adjoint(mask * y) + beta * rfft2(target)
-        scaled = data_weight * self.power + beta * gradient_power
-        preconditioner = 1 / array_module(x).maximum(scaled, real(LEAST_DIVISOR) * scaled.max())
-        return irfft2(conjugate_gradients(rfft2(x), normal, rhs_hat, preconditioner, self.shape, steps), self.shape)
+class _BySteps(LeastSquares):
+    """For any blur. Where one solution ends, what it leaves unexplained is known: the next one starts with that."""
+
+    def __init__(self, blur: Blur, y: Array, mask: Array, data_weight: float) -> None:
+        self.blur, self.y, self.mask, self.data_weight = blur, y, mask, y.dtype.type(data_weight)
+        self.gradient_power = differences_power(array_module(y), blur.shape, y.dtype)
+        #: The last solution, its half spectrum, and λ Kᵀ m (y − K x) there.
+        self.last: tuple[Array, Array, Array] | None = None
+
+    def _data_gram(self, z_hat: Array) -> Array:
+        return self.data_weight * self.blur.adjoint(self.mask * self.blur.forward(z_hat))
+
+    def _unexplained(self, x_hat: Array) -> Array:
+        return self.data_weight * self.blur.adjoint(self.mask * (self.y - self.blur.forward(x_hat)))
+
+    def solve(self, x: Array, target: Array, beta: float, steps: int) -> Array:
+        smoothness = x.dtype.type(beta) * self.gradient_power
+        if self.last is not None and self.last[0] is x:
+            _, x_hat, unexplained = self.last
+        else:
+            x_hat = rfft2(x)
+            unexplained = self._unexplained(x_hat)
+        target_hat = x.dtype.type(beta) * rfft2(target)
+        scaled = self.data_weight * self.blur.power + smoothness
+        found_hat, residual = conjugate_gradients(
+            x_hat,
+            lambda z_hat: self._data_gram(z_hat) + smoothness * z_hat,
+            unexplained + target_hat - smoothness * x_hat,
+            1 / array_module(x).maximum(scaled, x.dtype.type(LEAST_DIVISOR) * scaled.max()),
+            self.blur.shape,
+            steps,
+        )
+        found = irfft2(found_hat, self.blur.shape)
+        self.last = found, found_hat, residual - target_hat + smoothness * found_hat
+        return found
 
 
 class Convolution(Blur):
@@ -109,10 +141,18 @@ class Convolution(Blur):
     def adjoint(self, y: Array) -> Array:
         return self.otf.conj() * rfft2(y)
 
-    def least_squares(
-        self, x: Array, target: Array, y: Array, mask: Array, data_weight: float, beta: float, steps: int
-    ) -> Array:
-        return masked_deconvolution(x, target, y, mask, self.psf, data_weight, beta, steps)
+    def least_squares(self, y: Array, mask: Array, data_weight: float) -> LeastSquares:
+        return _WithOnePsf(self.psf, y, mask, data_weight)
+
+
+class _WithOnePsf(LeastSquares):
+    """For a `Convolution`."""
+
+    def __init__(self, psf: Array, y: Array, mask: Array, data_weight: float) -> None:
+        self.psf, self.y, self.mask, self.data_weight = psf, y, mask, data_weight
+
+    def solve(self, x: Array, target: Array, beta: float, steps: int) -> Array:
+        return masked_deconvolution(x, target, self.y, self.mask, self.psf, self.data_weight, beta, steps)
 
 
 class PixelWeights:

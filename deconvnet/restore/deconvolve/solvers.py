@@ -158,17 +158,27 @@ class _System:
         self.blur, self.data_weight = blur, DATA_WEIGHT / noise**2
         self.pixels = PixelWeights(image, blur, noise)
         self.extended = extend_periodically(image, blur.shape)
+        self._weigh()
+
+    def _weigh(self) -> None:
+        self.least_squares = self.blur.least_squares(self.extended, self.pixels.mask, self.data_weight)
+
+    def update(self, x: Array) -> None:
+        """Decide anew which pixels count, where that depends on the latent image (H', W')."""
+        if self.pixels.changes:
+            self.pixels.update(x)
+            self._weigh()
 
     def solve(self, x: Array, target: Array | None, beta: float, steps: int) -> Array:
         """Steps from x with the prior ``beta/2 ‖∇x − w‖²``; target is ``∇ᵀw``, None for 0."""
         target = array_module(x).zeros_like(x) if target is None else target
-        return self.blur.least_squares(x, target, self.extended, self.pixels.mask, self.data_weight, beta, steps)
+        return self.least_squares.solve(x, target, beta, steps)
 
 
 def _with_gaussian_prior(system: _System) -> Array:
     x = system.solve(system.extended, None, WIENER_WEIGHT, WIENER_STEPS)
     for _ in range(2 if system.pixels.changes else 0):
-        system.pixels.update(x)
+        system.update(x)
         x = system.solve(x, None, WIENER_WEIGHT, WIENER_STEPS)
     return system.pixels.inside(x)
 
@@ -192,8 +202,7 @@ def _start(extended: Array, channel: Array, common: tuple[Array, Array] | None) 
 def _with_sparse_prior(system: _System, start: Array, first: int, steps: int) -> Array:
     x = system.solve(start, None, CONTINUATION[0], first)
     for beta in CONTINUATION:
-        if system.pixels.changes:
-            system.pixels.update(x)
+        system.update(x)
         x = system.solve(x, sparse_divergence(x, beta), beta, steps)
     return system.pixels.inside(x)
 

@@ -314,8 +314,10 @@ class VaryingBlur(Blur):
         self.before = k // 2
         margins = [(self.before, total - n - self.before) for n, total in zip(image_shape, self.shape)]
         self.flow = FilterFlow(psfs, image_shape, margins)
-        flat = psfs.reshape(-1, k, k)
-        self.power = sum(xp.abs(psf_to_otf(psf, self.shape)) ** 2 for psf in flat) / len(flat)
+        # Powers are the transforms of autocorrelations, whose mean needs one transform of this size.
+        spectra = rfft2(xp.pad(psfs.reshape(-1, k, k), ((0, 0), (0, k - 1), (0, k - 1))))
+        mean = irfft2((spectra.real**2 + spectra.imag**2).mean(axis=0), (2 * k - 1, 2 * k - 1))
+        self.power = psf_to_otf(xp.roll(mean, (k - 1, k - 1), axis=(0, 1)), self.shape).real
 
     def _moved(self, image: Array, by: int) -> Array:
         return array_module(image).roll(image, (by, by), axis=(0, 1))

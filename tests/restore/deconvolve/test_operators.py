@@ -39,7 +39,13 @@ def test_least_squares_finds_the_dense_solution(blur, general, rng):
     system = 50 * blurring.T @ (mask.ravel()[:, None] * blurring) + 2 * laplacian
     exact = np.linalg.solve(system, 50 * blurring.T @ (mask * y).ravel() + 2 * target.ravel())
     solver = ByTransforms(blur) if general else blur
-    found = solver.least_squares(start, target, y, mask, 50.0, 2.0, 200)
+    systems = solver.least_squares(y, mask, 50.0)
+    found = systems.solve(start, target, 2.0, 200)
+    np.testing.assert_allclose(found.ravel(), exact, atol=1e-5 * abs(exact).max())
+
+    stricter = 50 * blurring.T @ (mask.ravel()[:, None] * blurring) + 8 * laplacian
+    exact = np.linalg.solve(stricter, 50 * blurring.T @ (mask * y).ravel() - 8 * target.ravel())
+    found = systems.solve(found, -target, 8.0, 200)  # goes on from what the first solution left
     np.testing.assert_allclose(found.ravel(), exact, atol=1e-5 * abs(exact).max())
 
 

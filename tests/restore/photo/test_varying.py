@@ -12,6 +12,7 @@ from deconvnet.errors import DeconvnetError
 from deconvnet.metrics import psf_error, psnr
 from deconvnet.networks.photo_pyramid import Pyramid, scale_config
 from deconvnet.networks.photo_stage import Stage
+from deconvnet.ops.psf import psf_to_otf
 from deconvnet.restore.deconvolve.operators import Convolution
 from deconvnet.restore.deconvolve.solvers import deconvolve
 from deconvnet.restore.photo.varying import (
@@ -223,3 +224,10 @@ def test_grid_grows_with_the_picture_and_its_patches_hold_their_psfs():
     rows, columns = choose_grid((1000, 1500), 25)
     assert columns >= rows >= 4
     assert choose_grid((9000, 9000), 17) == (9, 9)
+
+
+def test_power_of_varying_blur_is_the_mean_of_its_psfs(rng):
+    psfs = rng.random((2, 3, 5, 5))
+    blur = VaryingBlur(psfs, (40, 51))
+    exact = np.mean([abs(psf_to_otf(psf, blur.shape)) ** 2 for psf in psfs.reshape(-1, 5, 5)], axis=0)
+    np.testing.assert_allclose(blur.power, exact, atol=1e-12 * exact.max())
