@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from bench.peers.torch_filter_burst import TorchFilterBurst
 from bench.peers.torch_quotient_burst import TorchQuotientBurst
 from deconvnet.ops.window import hann
-from deconvnet.restore.burst.patches import patch_places
+from deconvnet.restore.burst.places import patch_places
 
 __all__ = ["overlap_add", "restore_frames", "restorer"]
 

@@ -29,7 +29,7 @@ from deconvnet.layers.features import Features
 from deconvnet.layers.quotient import quotient
 from deconvnet.layers.spectral_filter import FILTER_REALS, filter_spectrum, identity_filter, spectral_filter
 from deconvnet.ops.window import hann
-from deconvnet.restore.burst.patches import window_sum
+from deconvnet.restore.burst.places import window_sum
 
 __all__ = ["KERNELS", "Calls", "Kernel", "kernel_table"]
 

@@ -62,7 +62,7 @@ def _photo(camera):
 def _burst(camera):
     psfs = _stroke(7, -0.5, 0.2, 1.0)
     frames = np.stack([_blurred(camera, psf, 48) for psf in psfs])
-    return [refine_burst_psfs(frames, _stroke(7, -0.3, 0.0, 0.8))]
+    return [refine_burst_psfs(frames, _stroke(7, -0.3, 0.0, 0.8)).psfs]
 
 
 def _features(camera):

@@ -1,12 +1,9 @@
-"""Better PSFs for a burst: the network's, refined by what all frames of a larger window say together.
-
-The network sees 129×129 px at a time. A window of some 200 px, seen by all frames at once, tells the PSFs much better
-once a good estimate is there.
-"""
+"""Better PSFs for a burst: estimates, refined by what all frames of a window say together."""
 
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
@@ -14,22 +11,20 @@ import scipy.fft
 from deconvnet.backend import Array, array_module, irfft2, rfft2
 from deconvnet.kernels.burst.latent_gradients import expected_spectra, faded_gradients
 from deconvnet.kernels.burst.psf_correlations import psf_correlations
-from deconvnet.kernels.burst.quotient_sums import quotient_sums
 from deconvnet.kernels.burst.spectrum_strips import to_strips
 from deconvnet.kernels.photo.edge_gradients import edge_gradients
 from deconvnet.kernels.photo.psf_grid import projected_gradient
-from deconvnet.ops.border import extend_periodically, extended_shape
-from deconvnet.ops.differences import differences_power
 from deconvnet.ops.edge_taper import edge_taper_factors
 from deconvnet.ops.resample import resample
 from deconvnet.restore.blind_steps import couplings, value_range
-from deconvnet.restore.deconvolve.solvers import estimate_noise
+from deconvnet.restore.burst.latent import BurstSpectra, sparse_latent
 from deconvnet.restore.photo.psf_cleanup import SMALLEST_SIZE
 
-__all__ = ["refine_burst_psfs"]
+__all__ = ["Refined", "refine_burst_psfs", "resized_psfs", "spread"]
 
-#: Iterations with sharp gradients of few edges, and then with the expected latent image.
-EDGE_STEPS, EXPECTATION_STEPS = 2, 4
+#: Iterations of a round with sharp gradients of few edges, then with the expected latent image, then with the most
+#: likely one under a sparse prior.
+EDGE_STEPS, EXPECTATION_STEPS, SPARSE_STEPS = 2, 3, 1
 #: Steps of the projected gradient in each; each starts where the one before ended.
 GRADIENT_STEPS = 24
 #: l0 weight of an edge, see `deconvnet.kernels.photo.edge_gradients`, and the least multiple of the variance of the
@@ -37,17 +32,10 @@ GRADIENT_STEPS = 24
 L0_WEIGHT, NOISE_L0_WEIGHT = 4e-3, 16.0
 #: Weight of the squared distance from the given PSFs; the second is times the noise's variance, for each pixel.
 BETA, NOISE_BETA = 1.0, 8.0
-#: Least standard deviation of the noise, in units of the frames' range.
-LEAST_NOISE = 1e-3
 #: A PSF may be where, blurred by a Gaussian of this many pixels, it has this share of its maximum.
 SUPPORT_BLUR, SUPPORT_SHARE = 1.0, 0.05
 #: Share of the maximum below which a PSF's pixels become zero after every iteration.
 THRESHOLD = 0.04
-#: PSFs of which the median spreads more than this (root mean square, pixels) are also refined on frames smaller by the
-#: second factor first, and the likelier ones taken. Below some 11 px that start would only lose.
-WIDE, COARSER = 3.0, 2**0.5
-#: Iterations that find the power of the latent image's gradients for this choice.
-POWER_STEPS = 8
 #: Radial bands of the latent image's spectrum.
 BANDS = 24
 #: Weight of the squared gradients beside the data in the first latent image, for each frame.
@@ -100,15 +88,15 @@ def _centre_of_mass(psfs: Array) -> Array:
     return (profiles @ _offsets(psfs)).mean(axis=1)
 
 
-def _moved_to(psfs: Array, centre: Array) -> Array:
-    """PSFs (N, k, k) moved, linearly between pixels, to another common centre of mass; what leaves the grid is lost."""
+def _moved_to_middle(psfs: Array) -> Array:
+    """PSFs (N, k, k) moved, linearly between pixels, to a common centre of mass in the middle; what leaves is lost."""
     xp = array_module(psfs)
-    way, pixel = centre - _centre_of_mass(psfs), _offsets(psfs)
+    way, pixel = -_centre_of_mass(psfs), _offsets(psfs)
     down, across = (xp.maximum(1 - abs(pixel[:, None] - pixel - d), 0) for d in way)  # where pixels come from
     return down @ psfs @ across.T
 
 
-def _spread(psfs: Array) -> float:
+def spread(psfs: Array) -> float:
     """Median over the PSFs (N, k, k) of the root mean squared distance of their mass from its centre, in pixels."""
     xp = array_module(psfs)
     offset = _offsets(psfs)
@@ -116,49 +104,70 @@ def _spread(psfs: Array) -> float:
     return float(xp.median(xp.sqrt((profiles @ offset**2 - (profiles @ offset) ** 2).sum(axis=0))))
 
 
-def _resized(psfs: Array, factor: float, size: int) -> Array:
-    """PSFs (N, k, k) on a grid with ``factor`` pixels for one: (N, size, size), non-negative, of sum 1."""
+def resized_psfs(psfs: Array, factor: float, size: int | None = None) -> Array:
+    """PSFs (N, k, k) on a grid with ``factor`` pixels for one: (N, size, size), non-negative, of sum 1.
+
+    Parameters
+    ----------
+    psfs : real array (N, k, k)
+        k is odd.
+    factor : float
+    size : int, optional
+        Odd; what does not fit is cut off. By default all that there is fits.
+
+    Returns
+    -------
+    real array (N, size, size)
+    """
     xp = array_module(psfs)
-    side = max(SMALLEST_SIZE, 2 * round((psfs.shape[-1] * factor - 1) / 2) + 1)
-    fine, room, start = xp.maximum(resample(psfs, (side, side)), 0), max(0, size - side) // 2, max(0, side - size) // 2
-    fine = xp.pad(fine, ((0, 0), (room, room), (room, room)))[:, start : start + size, start : start + size]
-    return fine / fine.sum(axis=(1, 2), keepdims=True)
+    if factor != 1:
+        side = max(SMALLEST_SIZE, 2 * round((psfs.shape[-1] * factor - 1) / 2) + 1)
+        psfs = xp.maximum(resample(psfs, (side, side)), 0)
+    side = psfs.shape[-1]
+    size = side if size is None else size
+    room, start = max(0, size - side) // 2, max(0, side - size) // 2
+    psfs = xp.pad(psfs, ((0, 0), (room, room), (room, room)))[:, start : start + size, start : start + size]
+    return psfs / psfs.sum(axis=(1, 2), keepdims=True)
 
 
-class _Window:
+class Refined(NamedTuple):
+    """What `refine_burst_psfs` finds.
+
+    Attributes
+    ----------
+    psfs : real array (N, k, k)
+        Non-negative, of sum 1.
+    weights : real array (N,)
+        How much each frame is to be believed, 0 to 1.
+    """
+
+    psfs: Array
+    weights: Array
+
+
+class _Window(BurstSpectra):
     """What all iterations on one window share: the frames' spectra and those of their gradients, and the noise."""
 
     def __init__(self, frames: Array, size: int) -> None:
+        super().__init__(frames, size)
         xp = array_module(frames)
-        self.count, height, width = frames.shape
+        height, width = frames.shape[1:]
         self.pixels = height * width
-        self.dtype = frames.dtype.type
-        self.noise = self.dtype(max(np.median([estimate_noise(frame) for frame in frames]), LEAST_NOISE))
         self.shape = (height - 1, width - 1)  # of the differences that do not reach over the border
         self.faded = tuple(scipy.fft.next_fast_len(n, real=True) for n in self.shape)  # their grid
-        self.fade, self.size = max(size, 8), size
-        self.grid = extended_shape((height, width), size)
+        self.size = size
         self.grid_pixels = self.dtype(np.prod(self.grid))
-        extended = extend_periodically(frames, self.grid)
-        y_hat = rfft2(extended)
-        self.y = to_strips(y_hat)
-        self.observed = (y_hat.real**2 + y_hat.imag**2).sum(axis=0) / self.grid_pixels
-        self.gradient_power = differences_power(xp, self.grid, self.dtype)
-        self.taper = edge_taper_factors(self.shape, self.fade, like=frames)
+        self.taper = edge_taper_factors(self.shape, max(size, 8), like=frames)
         self.gradients = to_strips(rfft2(faded_gradients(frames, *self.taper, self.faded)))
         self.area = float((self.taper[0] ** 2).sum() * (self.taper[1] ** 2).sum())  # px, those of the faded border less
         lags = xp.arange(1 - size, size)
         self.lags = [((lags % n)[:, None], lags % m) for n, m in (self.grid, self.faded)]
         self.circulant = scipy.fft.next_fast_len(2 * size - 1, real=True)
 
-    def sums(self, psfs: Array) -> tuple[Array, Array]:
-        """``Σ_i conj(K_i) Y_i`` and ``Σ_i |K_i|²``: all that a latent image takes from frames and PSFs."""
-        return quotient_sums(psfs, self.y, self.grid)
-
     def sharp_edges(self, data: Array, power: Array, l0_weight: float) -> Array:
         """Half spectra of the gradients of the latent image with few edges."""
         xp = array_module(data)
-        weight = self.dtype(FIRST_WEIGHT * self.count)
+        weight = self.dtype(FIRST_WEIGHT) * self.weights.sum()
         start = irfft2(data / (power + weight * self.gradient_power + self.dtype(1e-6)), self.grid)
         edges = edge_gradients(data, power, l0_weight, start, couplings(l0_weight))
         window = self.taper[0][:, None] * self.taper[1]
@@ -168,15 +177,23 @@ class _Window:
 
     def gradient_powers(self, data: Array, power: Array) -> Array:
         """S: at each radius, the mean power of the latent image's gradients, if white ones are expected."""
-        white = 2 * (self.gradient_power * self.observed).mean() / self.count
+        observed = ((self.y_hat.real**2 + self.y_hat.imag**2) * self.roots**2).sum(axis=0) / self.grid_pixels
+        white = 2 * (self.gradient_power * observed).mean() / self.weights.sum()
         return _radial_mean(self._expected_powers(data, power, white), self.grid)
 
     def expected(self, data: Array, power: Array, powers: Array) -> tuple[Array, Array]:
         """Half spectra of the gradients of the expected latent image, and the autocorrelation of what is uncertain."""
         sharp_hat, uncertain_hat = expected_spectra(data, power, self.gradient_power, powers, self.noise**2)
         uncertain = irfft2(uncertain_hat, self.grid)[self.lags[0]] * self.dtype(self.area)
-        sharp = irfft2(sharp_hat, self.grid)[None]
-        return rfft2(faded_gradients(sharp, *self.taper, self.faded)[0]), uncertain
+        return self.gradients_of(irfft2(sharp_hat, self.grid)), uncertain
+
+    def gradients_of(self, latent: Array) -> Array:
+        """Half spectra of the gradients of a latent image, faded as the frames' are."""
+        return rfft2(faded_gradients(latent[None], *self.taper, self.faded)[0])
+
+    def sparse(self, data: Array, power: Array) -> Array:
+        """Half spectra of the gradients of the latent image under a sparse prior."""
+        return self.gradients_of(sparse_latent(data, power, self.gradient_power, float(self.noise), self.grid))
 
     def psfs(self, sharp_hat: Array, uncertain: Array | None, start: Array, given: Array, beta: float) -> Array:
         """The PSFs that take sharp gradients to the frames' best, not normalised; see `refine_burst_psfs`."""
@@ -192,26 +209,6 @@ class _Window:
         support = _supports(start)
         return projected_gradient(own, target, start * support, support, beta, steepest, GRADIENT_STEPS)
 
-    def negative_log_evidence(self, psfs: Array) -> float:
-        """−2 log p(frames | PSFs) for each pixel but for a constant, under a Gaussian prior of white gradients.
-
-        ``Σ_f [ (Σ_i |Y_i|² − |Σ_i conj(K_i) Y_i|² / D) / σ² + log(D S / (σ² |F∇|²)) ]``, the frequency 0 left out; S is
-        the most likely one.
-        """
-        xp = array_module(psfs)
-        data, power = self.sums(psfs)
-        weight = xp.full(power.shape, 2, dtype=power.dtype)  # of the half spectrum's columns in the whole one
-        weight[:, [0, -1] if self.grid[1] % 2 == 0 else [0]] = 1
-        weight[0, 0] = 0
-        white = (self.gradient_power * self.observed).mean() / self.count
-        for _ in range(POWER_STEPS):
-            white = (weight * self._expected_powers(data, power, white)).sum() / weight.sum()
-        gradient_power = xp.maximum(self.gradient_power, self.dtype(1e-9))
-        denominator = power + self.noise**2 * gradient_power / white
-        misfit = (self.observed - (data.real**2 + data.imag**2) / self.grid_pixels / denominator) / self.noise**2
-        volume = xp.log(denominator * white / (self.noise**2 * gradient_power))
-        return float((weight * (misfit + volume)).sum(dtype=np.float64)) / self.pixels
-
     def _expected_powers(self, data: Array, power: Array, prior: Array) -> Array:
         """Expected powers of the latent image's gradients, if they are `prior` before anything is seen."""
         denominator = power + self.noise**2 * self.gradient_power / prior
@@ -219,21 +216,25 @@ class _Window:
         return self.gradient_power * (found + self.noise**2 / denominator)
 
 
-def refine_burst_psfs(frames: Array, psfs: Array) -> Array:
+def refine_burst_psfs(frames: Array, psfs: Array, *, weights: Array | None = None, rounds: int = 1) -> Refined:
     """Better PSFs of the registered frames of a burst, from estimates.
 
     Parameters
     ----------
     frames : real array (N, H, W)
-        Luminance in [0, 1]; about 200 px on each side, at least twice the PSFs. The blur of each frame is taken as one
-        for all of it.
+        Luminance in [0, 1]; at least twice the PSFs on each side, better ten times. The blur of each frame is taken as
+        one for all of it.
     psfs : real array (N, k, k)
         The estimates, non-negative, of sum 1; k is odd. The refined ones can grow within these k×k px.
+    weights : real array (N,), optional
+        How much each frame is to be believed at first, 0 to 1; all fully by default.
+    rounds : int
+        How often all steps are taken, each time from where the last round ended.
 
     Returns
     -------
-    real array (N, k, k)
-        Non-negative, of sum 1, dtype of the frames. The given ones if the frames show nothing.
+    Refined
+        Of the frames' dtype. What was given if the frames show nothing.
 
     Notes
     -----
@@ -251,54 +252,45 @@ def refine_burst_psfs(frames: Array, psfs: Array) -> Array:
     where A has the spectrum ``|F∇|² var X`` (expectation maximisation,
     Dempster, Laird & Rubin 1977, doi:10.1111/j.2517-6161.1977.tb01600.x). The variance
     keeps the PSFs from explaining noise; S, taken from the first such image, and the given PSFs keep the latent image
-    from becoming ever sharper, which the frames alone do not forbid. Nor do they tell where it is: after each step but
-    the last, all PSFs are moved so that their common centre of mass stays. Wide PSFs are refined from two starts, of
-    which one has been through all steps on smaller frames; the likelier result is taken.
+    from becoming ever sharper, which the frames alone do not forbid. In the last step the latent image is that of
+    `deconvnet.restore.burst.latent.sparse_latent`. Nor do the frames tell where the latent image is: after each step
+    but the last, all PSFs are moved so that their common centre of mass is in the middle.
 
     What was tried, and what refining is worth: ``train/LOG.md``.
     """
+    weights = array_module(frames).ones(len(frames), frames.dtype) if weights is None else weights
     extent = value_range(frames.mean(axis=0))
     if not extent > 0:
-        return psfs
-    frames = frames / frames.dtype.type(extent)
-    psfs = psfs.astype(frames.dtype)
-    window = _Window(frames, psfs.shape[-1])
-    found = _refine(window, psfs)
-    if _spread(psfs) > WIDE:
-        other = _refine(window, _refine_coarsely(frames, psfs))
-        found = min(found, other, key=window.negative_log_evidence)
-    return found
-
-
-def _refine_coarsely(frames: Array, psfs: Array) -> Array:
-    """Better PSFs by smaller frames, on which wide PSFs are easier to mend."""
-    shape = frames.shape[-2:]
-    small = tuple(round(n / COARSER) for n in shape)
-    factor = small[0] / shape[0]
-    size = 2 * round((psfs.shape[-1] * factor - 1) / 2) + 1
-    coarse = _refine(_Window(resample(frames, small), size), _resized(psfs, factor, size))
-    return _moved_to(_resized(coarse, 1 / factor, psfs.shape[-1]), _centre_of_mass(psfs))
+        return Refined(psfs, weights)
+    window = _Window(frames / frames.dtype.type(extent), psfs.shape[-1])
+    psfs = _moved_to_middle(psfs.astype(frames.dtype))
+    for _ in range(rounds):
+        psfs = _refine(window, psfs)
+    return Refined(psfs, weights)
 
 
 def _refine(window: _Window, psfs: Array) -> Array:
-    """`refine_burst_psfs` at one size, from one start."""
+    """One round of all steps."""
     xp = array_module(psfs)
     variance = float(window.noise) ** 2
     l0_weight = max(L0_WEIGHT, NOISE_L0_WEIGHT * variance / np.sqrt(window.count))
     beta = BETA + NOISE_BETA * variance * window.pixels
-    given, centre, powers = psfs, _centre_of_mass(psfs), None
-    for step in range(EDGE_STEPS + EXPECTATION_STEPS):
+    given, powers, uncertain = psfs, None, None
+    steps = EDGE_STEPS + EXPECTATION_STEPS + SPARSE_STEPS
+    for step in range(steps):
         sums = window.sums(psfs)
         if step < EDGE_STEPS:
-            sharp_hat, uncertain = window.sharp_edges(*sums, l0_weight), None
+            sharp_hat = window.sharp_edges(*sums, l0_weight)
         else:
             # Those of the first estimate stay: a latent image whose spectrum may follow its own becomes ever whiter.
             powers = window.gradient_powers(*sums) if powers is None else powers
             sharp_hat, uncertain = window.expected(*sums, powers)
+            if step >= EDGE_STEPS + EXPECTATION_STEPS:
+                sharp_hat = window.sparse(*sums)
         found = window.psfs(sharp_hat, uncertain, psfs, given, beta)
         found = found * (found > THRESHOLD * found.max(axis=(1, 2), keepdims=True))
         mass = found.sum(axis=(1, 2), keepdims=True)
         psfs = xp.where(mass > 0, found / xp.maximum(mass, 1e-12), psfs).astype(psfs.dtype)
-        if step < EDGE_STEPS + EXPECTATION_STEPS - 1:  # the next step sharpens what moving blurs
-            psfs = _moved_to(psfs, centre)
+        if step < steps - 1:  # the next step sharpens what moving blurs
+            psfs = _moved_to_middle(psfs)
     return psfs

@@ -6,14 +6,8 @@ import pytest
 from deconvnet import parallel
 from deconvnet.networks.burst_filter import FilterBurst
 from deconvnet.networks.burst_quotient import QuotientBurst
-from deconvnet.restore.burst.patches import (
-    _margins,
-    patch_places,
-    restore_frames,
-    window_growth,
-    window_starts,
-    window_sum,
-)
+from deconvnet.restore.burst.patches import restore_frames
+from deconvnet.restore.burst.places import patch_places, window_sum
 
 
 class Passing:
@@ -95,9 +89,9 @@ def test_averaged_psfs_are_the_mean_over_neighbouring_places(rng):
 def test_the_result_does_not_depend_on_how_patches_are_chunked(rng, monkeypatch):
     network = QuotientBurst(widths=(8,), refinement_width=8, rng=rng)
     frames = rng.random((2, 80, 70), dtype=np.float32)
-    whole, _ = restore_frames(network, frames, stride=11)
-    monkeypatch.setattr("deconvnet.restore.burst.patches.CHUNK_FRAMES", 6)
-    parts, _ = restore_frames(network, frames, stride=11)
+    whole, _ = restore_frames(network, frames, stride=11, refine=False)
+    monkeypatch.setattr("deconvnet.restore.burst.places.CHUNK_FRAMES", 6)
+    parts, _ = restore_frames(network, frames, stride=11, refine=False)
     assert np.allclose(whole, parts, atol=1e-5)
 
 
@@ -113,30 +107,12 @@ def test_any_number_of_threads_gives_the_same_bits(rng):
         assert np.array_equal(one, three) and np.array_equal(psfs, other_psfs)
 
 
-def test_psfs_lose_only_the_margin_that_all_of_them_leave_empty():
-    psfs = np.zeros((1, 3, 2, 7, 7), np.float32)
-    psfs[0, 0, 1, 3, 3] = psfs[0, 1, 0, 1, 4] = psfs[0, 2, 1, 5, 6] = 1
-    assert _margins(psfs).tolist() == [[3, 1, 0]]
-    assert _margins(np.zeros((1, 1, 2, 7, 7))).tolist() == [[3]]
-
-
 def test_a_network_for_a_fixed_number_of_frames_takes_fewer_and_more(rng):
     network = FilterBurst("paper", frames=4, w1=4, w2=4, g=4, layers=1, hidden=4, rng=rng)
     for count in (2, 4, 6):
         picture, _ = restore_frames(network, rng.random((count, 65, 70), dtype=np.float32), stride=16)
         assert picture.shape == (65, 70)
         assert np.isfinite(picture).all()
-
-
-@pytest.mark.parametrize("length", [65, 192, 193, 500, 1000, 1400, 2000, 4001])
-def test_windows_lie_over_all_of_a_picture_and_farther_apart_in_large_ones(length):
-    growth = window_growth((length, 100))
-    starts, side = window_starts(length, growth)
-    assert starts[0] == 0 and starts[-1] + side == length
-    assert side == min(length, 192)
-    gaps = np.diff(starts)
-    assert (gaps <= min(192, max(96, 0.096 * length)) + 1).all()  # rounded
-    assert (gaps <= side).all()  # no pixel is outside all windows
 
 
 def test_window_sum_counts_every_copy(rng):

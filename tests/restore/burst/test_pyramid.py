@@ -1,0 +1,83 @@
+"""PSFs from coarse to fine: shake of any size is found, and pictures become as good as with the true PSFs, nearly."""
+
+import numpy as np
+import pytest
+import skimage.data
+
+import deconvnet
+from deconvnet.blur.convolve import convolve
+from deconvnet.blur.psf import sample_gp_psfs
+from deconvnet.metrics import psnr
+from deconvnet.restore.burst import pyramid
+from deconvnet.restore.burst.fba import fourier_burst_accumulation
+from deconvnet.restore.burst.patches import restore_frames
+from deconvnet.restore.burst.pyramid import _windows_here, _with_room, window_growth, window_starts
+
+
+@pytest.fixture(scope="module")
+def network():
+    """The network that ships."""
+    return deconvnet.load_model("burst")
+
+
+def _burst(support, count=6, side=224):
+    """Frames and truth of a burst of part of a photograph that no network was trained on."""
+    rng = np.random.default_rng(support)
+    sharp = skimage.data.camera()[60:, 60:].astype(np.float32)[: side + support - 1, : side + support - 1] / 255
+    psfs = sample_gp_psfs(rng, count, support) if support > 1 else np.ones((count, 1, 1), np.float32)
+    frames = convolve(np.repeat(sharp[None], count, axis=0), psfs, border="valid")
+    frames += 0.01 * rng.standard_normal(frames.shape, dtype=np.float32)
+    reach = support // 2
+    return frames, sharp[reach : reach + side, reach : reach + side]
+
+
+@pytest.mark.parametrize("support, level", [(1, 0), (5, 0), (17, 2), (33, 3)])
+def test_the_size_of_the_shake_is_found(network, support, level):
+    found, wide = pyramid._start(network, _burst(support)[0], "cpu")
+    assert abs(found - level) <= 1
+    assert abs(wide - 0.21 * support) < 0.06 * support + 0.8
+
+
+@pytest.mark.parametrize("support, gain", [(9, 6), (33, 4), pytest.param(49, 3, marks=pytest.mark.slow)])
+def test_shake_of_any_size_is_undone(network, support, gain):
+    frames, truth = _burst(support)
+    inside = (slice(16, -16),) * 2
+    picture, psfs = restore_frames(network, frames)
+    assert psfs.shape[2] == len(frames) and psfs.shape[-1] % 2 == 1
+    np.testing.assert_allclose(psfs.sum(axis=(-2, -1)), 1, atol=1e-4)
+    accumulated = fourier_burst_accumulation(frames)
+    assert psnr(picture[inside], truth[inside]) > psnr(accumulated[inside], truth[inside]) + gain
+
+
+def test_frames_without_shake_are_averaged(network):
+    frames, truth = _burst(1)
+    picture, _ = restore_frames(network, frames)
+    assert psnr(picture, truth) > psnr(frames.mean(axis=0), truth) - 0.3
+
+
+@pytest.mark.parametrize("length", [65, 192, 193, 500, 1000, 1400, 2000, 4001])
+def test_windows_lie_over_all_of_a_picture_and_farther_apart_in_large_ones(length):
+    growth = window_growth((length, 100))
+    starts, side = window_starts(length, growth)
+    assert starts[0] == 0 and starts[-1] + side == length
+    assert side == min(length, 192)
+    gaps = np.diff(starts)
+    assert (gaps <= min(192, max(96, 0.096 * length)) + 1).all()  # rounded
+    assert (gaps <= side).all()  # no pixel is outside all windows
+
+
+def test_windows_keep_their_middles_on_smaller_frames():
+    starts, side = window_starts(800)
+    middles = starts + (side - 1) / 2
+    small, small_side = _windows_here(middles, side, 800, 566)
+    assert small.min() >= 0 and small.max() + small_side <= 566
+    np.testing.assert_allclose((small + (small_side - 1) / 2 + 0.5) / 566, (middles + 0.5) / 800, atol=1.5 / 566)
+
+
+def test_psfs_get_room_on_all_sides():
+    psfs = np.zeros((2, 9, 9), np.float32)
+    psfs[0, 4, 4] = psfs[1, 4, 7] = 1
+    wider = _with_room(psfs, 99)
+    assert wider.shape == (2, 13, 13)
+    assert wider[1, 6, 9] == 1
+    assert _with_room(psfs, 9).shape == (2, 9, 9)
