@@ -7,6 +7,7 @@ further quotient draws its result back to what the blurry picture says, and a se
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from deconvnet.backend import Array, array_module, irfft2, rfft2
 from deconvnet.layers.base import Layer, Parameter
 from deconvnet.layers.conv3x3 import Conv3x3
+from deconvnet.parallel import ordered_map
 
 __all__ = ["ImageNetwork", "Measured"]
 
@@ -25,6 +27,8 @@ INPUTS = 5
 #: What the networks see and say is scaled to the size of their weights: noise levels and differences of pictures times
 #: these, corrections times this.
 NOISE_SCALE, DIFFERENCE_SCALE, CORRECTION_SCALE = 20.0, 10.0, 0.05
+#: Rows that are corrected at a time, without training.
+BAND = 32
 
 
 class Measured(NamedTuple):
@@ -97,6 +101,32 @@ class Correction(Layer):
             caches.append(cache)
         return x[..., 0] * x.dtype.type(CORRECTION_SCALE), (caches if train else None)
 
+    def in_bands(self, inputs: Callable[[np.ndarray], Array], height: int, *, on_host: bool) -> Array:
+        """The same without training, band after band of rows, so that channels of a whole picture are never in memory.
+
+        Parameters
+        ----------
+        inputs : callable
+            Makes x (B, n, W, INPUTS) for n rows, given as an int array.
+        height : int
+            H.
+        on_host : bool
+            Whether x is a NumPy array: then the threads share the bands.
+        """
+        margin = len(self.convs)
+
+        def band(first: int) -> Array:
+            x = inputs(np.arange(first - margin, min(first + BAND, height) + margin) % height)
+            xp = array_module(x)
+            x = xp.pad(x, ((0, 0), (0, 0), (margin, margin), (0, 0)), mode="wrap")
+            for conv in self.convs:
+                x, _ = conv.forward(x)
+            return x[..., 0] * x.dtype.type(CORRECTION_SCALE)
+
+        firsts = range(0, height, BAND)
+        bands = ordered_map(band, firsts) if on_host else [band(first) for first in firsts]
+        return array_module(*bands).concatenate(bands, axis=1)
+
     def backward(self, dy: Array, caches: list, *, need_dx: bool = True) -> Array | None:
         dx: Any = dy[..., None] * dy.dtype.type(CORRECTION_SCALE)
         for i in range(len(self.convs) - 1, -1, -1):
@@ -136,12 +166,24 @@ class ImageNetwork(Layer):
         self.log_weight = Parameter(np.array([np.log(PRIOR_WEIGHT)], dtype))
 
     @staticmethod
-    def _inputs(measured, picture, *differences):
-        """Channels of a network: a picture and differences (B, H, W), the noise level, and what was seen."""
-        xp = array_module(picture)
+    def _inputs(measured, mean, pictures, rows):
+        """Channels of a network in some rows: a picture less its mean, its differences to two others, noise, and what
+        was seen."""
+        picture, other, middle = (p[:, rows] for p in pictures)
+        xp, scale = array_module(picture), picture.dtype.type(DIFFERENCE_SCALE)
         level = xp.broadcast_to((NOISE_SCALE * measured.noise)[:, None, None], picture.shape)
-        scale = picture.dtype.type(DIFFERENCE_SCALE)
-        return xp.stack([picture, *(scale * d for d in differences), level, measured.seen], axis=-1)
+        differences = scale * (other - picture), scale * (middle - picture)
+        return xp.stack([picture - mean, *differences, level, measured.seen[:, rows]], axis=-1)
+
+    def _correction(self, network, measured, mean, pictures, train):
+        """What a network adds to the first of three pictures (B, H, W), and its cache."""
+        if train:
+            return network.forward(self._inputs(measured, mean, pictures, slice(None)), train=True)
+        xp, height = array_module(mean), pictures[0].shape[1]
+        found = network.in_bands(
+            lambda rows: self._inputs(measured, mean, pictures, xp.asarray(rows)), height, on_host=xp is np
+        )
+        return found, None
 
     def forward(self, measured: Measured, *, train: bool = False) -> tuple[Array, tuple | None]:
         """Pictures (B, H, W) on the periodic grid.
@@ -153,16 +195,14 @@ class ImageNetwork(Layer):
         sparse, (weak, middle) = measured.sparse, measured.quotients
         shape = sparse.shape[-2:]
         mean = sparse.mean(axis=(-2, -1), keepdims=True)
-        inputs = self._inputs(measured, sparse - mean, weak - sparse, middle - sparse)
-        correction, first_cache = self.first.forward(inputs, train=train)
+        correction, first_cache = self._correction(self.first, measured, mean, (sparse, weak, middle), train)
         guess = sparse + correction
         xp = array_module(guess)
         weight = (xp.exp(self.log_weight.value) * measured.noise**2)[:, None, None]
         guess_hat = rfft2(guess)
         held_hat = (measured.data_hat + weight * guess_hat) / (measured.power + weight)
         held = irfft2(held_hat, shape)
-        inputs = self._inputs(measured, held - mean, guess - held, middle - held)
-        correction, second_cache = self.second.forward(inputs, train=train)
+        correction, second_cache = self._correction(self.second, measured, mean, (held, guess, middle), train)
         cache = (measured, first_cache, second_cache, weight, guess_hat - held_hat) if train else None
         return held + correction, cache
 

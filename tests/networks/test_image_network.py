@@ -48,3 +48,13 @@ def test_untrained_it_is_the_sparse_picture_drawn_to_the_data(rng):
     weight = weight[:, None, None]
     drawn = (measured.data_hat + weight * np.fft.rfft2(measured.sparse)) / (measured.power + weight)
     assert np.allclose(network.forward(measured)[0], np.fft.irfft2(drawn, (20, 24)), atol=1e-12)
+
+
+def test_bands_of_rows_give_the_same_as_all_at_once(rng, monkeypatch):
+    network, measured = ImageNetwork(width=6, depth=3, rng=rng, dtype=np.float64), _measured(rng)
+    for correction in (network.first, network.second):
+        weight = correction.convs[-1].weight.value
+        weight[...] = 0.2 * rng.standard_normal(weight.shape)
+    monkeypatch.setattr("deconvnet.networks.image_network.BAND", 7)
+    whole, _ = network.forward(measured, train=True)
+    np.testing.assert_allclose(network.forward(measured)[0], whole, atol=1e-12)
