@@ -164,6 +164,10 @@ class PixelWeights:
     blur : Blur
     noise : float
         Standard deviation of what the blur leaves unexplained.
+    saturated : bool array (H, W), optional
+        Pixels that were too bright to be recorded; by default those from 0.99 on.
+    bound : bool
+        Whether a saturated pixel says "at least this bright", as one of a colour's difference does not.
 
     Attributes
     ----------
@@ -174,16 +178,18 @@ class PixelWeights:
 
     Notes
     -----
-    A saturated pixel says only "at least this bright": its weight is 0 where the latent image, blurred, is brighter,
+    A saturated pixel says at most "at least this bright": its weight is 0 where the latent image, blurred, is brighter,
     and small where it is darker. All pixels that receive light from where most of the light arrived at saturated pixels
     are left out at first, and taken in again where they turn out to be explained (about as the outliers of Cho, Wang &
     Lee 2011, doi:10.1109/ICCV.2011.6126280).
     """
 
-    def __init__(self, image: Array, blur: Blur, noise: float) -> None:
+    def __init__(
+        self, image: Array, blur: Blur, noise: float, *, saturated: Array | None = None, bound: bool = True
+    ) -> None:
         xp = array_module(image)
-        self.image, self.blur, self.noise = image, blur, noise
-        self.saturated = image >= SATURATED
+        self.image, self.blur, self.noise, self.bound = image, blur, noise, bound
+        self.saturated = image >= SATURATED if saturated is None else saturated
         self.changes = bool(self.saturated.any())
         if self.changes:
             # Pixels that receive light from where the picture is too bright to tell how bright.
@@ -207,5 +213,5 @@ class PixelWeights:
         xp = array_module(self.image)
         predicted = self.inside(self.blur.forward(rfft2(x)))
         explained = xp.abs(predicted - self.image) < TOLERANCE * self.noise
-        too_dark = SATURATED_WEIGHT * (predicted < self.image)
+        too_dark = SATURATED_WEIGHT * (predicted < self.image if self.bound else xp.ones_like(explained))
         self.mask = self._on_grid(xp.where(self.saturated, too_dark, ~self.doubtful | explained))

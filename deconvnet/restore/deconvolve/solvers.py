@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from deconvnet import parallel
@@ -9,7 +11,7 @@ from deconvnet.backend import Array, array_module
 from deconvnet.errors import DeconvnetError
 from deconvnet.kernels.photo.median_magnitude import median_magnitude
 from deconvnet.ops.border import extend_periodically
-from deconvnet.restore.deconvolve.operators import Blur, Convolution, PixelWeights
+from deconvnet.restore.deconvolve.operators import SATURATED, Blur, Convolution, PixelWeights
 from deconvnet.restore.deconvolve.priors import sparse_divergence
 
 __all__ = [
@@ -36,10 +38,10 @@ DATA_WEIGHT = 0.2
 CONTINUATION = (4.0, 16.0, 64.0, 256.0)
 #: Steps of conjugate gradients before the first of them, and with each. What lies beyond the border is found slowly.
 FIRST_STEPS, STEPS = 20, 4
-#: What is left of the first ones for a channel that starts from what the mean of all channels had beyond the border,
-#: and the least correlation with the mean of a channel that may.
-CHANNEL_STEPS, ALIKE = 2, 0.8
-#: The same where results are only compared with each other.
+#: The same for differences of colours, which count their noise so many times: errors in them are seen less than grain.
+COLOUR_FIRST_STEPS, COLOUR_STEPS = 4, 1
+COLOUR_NOISE = 2.0
+#: Steps where results are only compared with each other.
 QUICK_FIRST_STEPS, QUICK_STEPS = 6, 2
 #: Steps of conjugate gradients with the Gaussian prior.
 WIENER_STEPS = 10
@@ -88,7 +90,7 @@ def deconvolve_with(
     Parameters
     ----------
     image : float array (H, W) or (H, W, C)
-        Blurry, in [0, 1]; channels are restored each by itself.
+        Blurry, in [0, 1]; three channels are red, green and blue, others are restored each by itself.
     blur : Blur
     method, noise, psf_error, quick
         As for `deconvolve`.
@@ -112,52 +114,72 @@ def deconvolve_with(
     The mask m is 0 outside the image: nothing is claimed about what lies beyond the border, the latent image has a
     margin there that explains the light which came from it, and so no ringing starts at the border. With a mask the
     system is not diagonal in Fourier space; conjugate gradients preconditioned by the diagonal system without mask
-    need a handful of steps of two transforms, so the cost stays n log n. Most of them find what lies beyond the border,
-    where channels differ little: for channels that are alike this is done once, for their mean.
+    need a handful of steps of two transforms, so the cost stays n log n.
+
+    Colours are restored as their mean, which has less noise than each of them, and as differences from it, at lower
+    strength: deconvolution amplifies colour noise, and nobody sees colours as sharply as brightness.
 
     A light whose brightness nobody recorded would ring through the unsaturated pixels around it, which the latent image
     cannot explain: see `PixelWeights`.
     """
     check_options(method, noise)
     xp = array_module(image)
-    if image.ndim == 2:
-        return deconvolve_with(image[..., None], blur, method, noise=noise, psf_error=psf_error, quick=quick)[..., 0]
-    found, channels = xp.empty_like(image), image.shape[-1]
-    first, steps = (QUICK_FIRST_STEPS, QUICK_STEPS) if quick else (FIRST_STEPS, STEPS)
+    planes = [_Plane(image)] if image.ndim == 2 else _planes(image)
 
-    def level(channel: Array) -> float:
-        return float(np.hypot(estimate_noise(channel), psf_error)) if noise is None else noise
-
-    common = None
-    if method != "wiener" and channels > 1:
-        mean = image.mean(axis=-1)
-        system = _System(mean, blur, level(mean))
-        common = mean, system.solve(system.extended, None, CONTINUATION[0], first) - system.extended
-
-    def restore(begin: int, end: int) -> None:
-        for c in range(begin, end):
-            channel = xp.ascontiguousarray(image[..., c])
-            system = _System(channel, blur, level(channel))
-            if method == "wiener":
-                found[..., c] = _with_gaussian_prior(system)
-            else:
-                start, fewer = _start(system.extended, channel, common)
-                found[..., c] = _with_sparse_prior(system, start, min(first, fewer), steps)
+    def restore(plane: _Plane) -> Array:
+        times = COLOUR_NOISE if plane.difference else 1
+        level = float(np.hypot(times * estimate_noise(plane.image), psf_error)) if noise is None else times * noise
+        system = _System(plane, blur, level)
+        if method == "wiener":
+            return _with_gaussian_prior(system)
+        steps = (QUICK_FIRST_STEPS, QUICK_STEPS) if quick else (FIRST_STEPS, STEPS)
+        return _with_sparse_prior(system, *((COLOUR_FIRST_STEPS, COLOUR_STEPS) if plane.difference else steps))
 
     if xp is np and blur.shape[0] * blur.shape[1] <= SIDE_BY_SIDE and not blur.in_parts:
-        parallel.run(restore, channels)
+        found = parallel.ordered_map(restore, planes)
     else:
-        restore(0, channels)
-    return found
+        found = [restore(plane) for plane in planes]
+    if image.ndim == 2:
+        return found[0]
+    if image.shape[-1] == 3:
+        mean, red, blue = found
+        found = [mean + red, mean - red - blue, mean + blue]
+    return xp.stack(found, axis=-1)
+
+
+class _Plane(NamedTuple):
+    """What is restored by itself: a channel, the mean of all, or a colour's difference from it.
+
+    Attributes
+    ----------
+    image : float array (H, W)
+    saturated : bool array (H, W), optional
+        Where it is not known, being too bright; by default where the image is.
+    difference : bool
+        Whether it is a colour's difference.
+    """
+
+    image: Array
+    saturated: Array | None = None
+    difference: bool = False
+
+
+def _planes(image: Array) -> list[_Plane]:
+    xp = array_module(image)
+    if image.shape[-1] != 3:
+        return [_Plane(xp.ascontiguousarray(image[..., c])) for c in range(image.shape[-1])]
+    mean, saturated = image.mean(axis=-1), (image >= SATURATED).any(axis=-1)
+    differences = (_Plane(image[..., c] - mean, saturated, difference=True) for c in (0, 2))
+    return [_Plane(mean, saturated), *differences]
 
 
 class _System:
-    """The linear system for the latent image of one channel (H, W)."""
+    """The linear system for the latent image of one plane (H, W)."""
 
-    def __init__(self, image: Array, blur: Blur, noise: float) -> None:
+    def __init__(self, plane: _Plane, blur: Blur, noise: float) -> None:
         self.blur, self.data_weight = blur, DATA_WEIGHT / noise**2
-        self.pixels = PixelWeights(image, blur, noise)
-        self.extended = extend_periodically(image, blur.shape)
+        self.pixels = PixelWeights(plane.image, blur, noise, saturated=plane.saturated, bound=not plane.difference)
+        self.extended = extend_periodically(plane.image, blur.shape)
         self._weigh()
 
     def _weigh(self) -> None:
@@ -183,24 +205,8 @@ def _with_gaussian_prior(system: _System) -> Array:
     return system.pixels.inside(x)
 
 
-def _start(extended: Array, channel: Array, common: tuple[Array, Array] | None) -> tuple[Array, int]:
-    """Where a channel (H, W) starts, and with how many steps at most.
-
-    Common is the mean of all channels, and what its first solution added to it on the grid.
-    """
-    if common is None:
-        return extended, FIRST_STEPS
-    xp = array_module(channel)
-    mean, change = common
-    ours, theirs = (xp.ravel(image - image.mean()) for image in (channel, mean))
-    product, power, other = (float(xp.vdot(a, b)) for a, b in ((ours, theirs), (theirs, theirs), (ours, ours)))
-    if not product > ALIKE * np.sqrt(power * other) > 0:
-        return extended, FIRST_STEPS
-    return extended + extended.dtype.type(product / power) * change, CHANNEL_STEPS
-
-
-def _with_sparse_prior(system: _System, start: Array, first: int, steps: int) -> Array:
-    x = system.solve(start, None, CONTINUATION[0], first)
+def _with_sparse_prior(system: _System, first: int, steps: int) -> Array:
+    x = system.solve(system.extended, None, CONTINUATION[0], first)
     for beta in CONTINUATION:
         system.update(x)
         x = system.solve(x, sparse_divergence(x, beta), beta, steps)
@@ -252,7 +258,7 @@ def deconvolve(
     Parameters
     ----------
     image : float array (H, W) or (H, W, C)
-        In [0, 1]; channels are restored one by one.
+        In [0, 1]; three channels are red, green and blue, others are restored each by itself.
     psf : float array (h, w)
         Non-negative, not larger than the image; its centre, ``(h // 2, w // 2)``, is what does not move. Scaled to
         sum 1 here.

@@ -344,7 +344,7 @@ def deconvolve_varying(
     Parameters
     ----------
     image : float array (H, W) or (H, W, C)
-        In [0, 1]; channels are restored one by one.
+        In [0, 1]; channels as for `deconvnet.restore.deconvolve.solvers.deconvolve`.
     psfs : float array (rows, columns, k, k)
         Non-negative, each of sum 1, of the patches that `deconvnet.blur.filter_flow.patch_grid` lays over the image.
     method, noise, psf_error
