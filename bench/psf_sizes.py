@@ -17,7 +17,8 @@ from deconvnet.blur.convolve import convolve
 from deconvnet.blur.psf import load_shake, sample_gp_psfs, sample_recorded_psfs
 from deconvnet.networks.io import load_network
 from deconvnet.restore.photo.psf_cleanup import THRESHOLD, clean_psf
-from deconvnet.restore.photo.refine import estimate_psf_sparse, fit_cost, refine_psf
+from deconvnet.restore.photo.psf_size import estimate_psf_sparse
+from deconvnet.restore.photo.refine import fit_cost, refine_psf
 from train.command import read_photographs
 from train.photo_any import shifted_errors
 

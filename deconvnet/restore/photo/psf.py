@@ -19,7 +19,8 @@ from deconvnet.restore.photo.psf_cleanup import (
     sharpen_psf,
     sparsity_cost,
 )
-from deconvnet.restore.photo.refine import candidate_psfs, fit_cost
+from deconvnet.restore.photo.psf_size import bound_for, padded, part_for, psfs_from_nothing, trimmed
+from deconvnet.restore.photo.refine import fit_cost, refine_psf
 from deconvnet.restore.photo.varying import (
     edge_strength,
     local_psfs,
@@ -77,7 +78,7 @@ def check_psf_options(
 
 
 def _usable_sizes(network: PhotoNetwork, shape: Sequence[int], psf_size: int | str) -> list[int]:
-    """PSF sizes that are asked for and that a photo of this shape has room for."""
+    """PSF sizes that the network is asked for and that a photo of this shape has room for."""
     sizes = network.trained_sizes() if psf_size == "auto" else [int(psf_size)]
     usable = [size for size in sizes if min(shape) >= 2 * size]
     if not usable:
@@ -150,10 +151,14 @@ def estimate_psf(
     usable = _usable_sizes(network, grey.shape, psf_size)
     if refine:
         part = informative_part(grey, REFINED)
-        border = usable[-1] // 2
-        candidates = candidate_psfs(part, _learned(network, part, usable, sharpen, threshold), usable[-1])
+        bound = max(bound_for(part.shape), *usable) if psf_size == "auto" else int(psf_size)
+        learned = _learned(network, part, usable, sharpen, threshold)
+        refined = parallel.ordered_map(lambda psf: refine_psf(part_for(part, len(psf)), psf), learned)
+        candidates = [*map(trimmed, refined), *psfs_from_nothing(part, bound)]
+        border = max(map(len, candidates)) // 2
         costs = parallel.ordered_map(lambda psf: fit_cost(part, psf, border=border), candidates)
-        return candidates[int(np.argmin(costs))]
+        found = candidates[int(np.argmin(costs))]
+        return found if psf_size == "auto" else padded(found, bound)
     candidates = _learned(network, grey, usable, sharpen, threshold)
     if len(candidates) == 1:
         return candidates[0]

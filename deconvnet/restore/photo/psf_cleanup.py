@@ -14,6 +14,7 @@ __all__ = [
     "SMALLEST_SIZE",
     "THRESHOLD",
     "clean_psf",
+    "density",
     "informative_part",
     "middle",
     "moved_onto",
@@ -183,8 +184,18 @@ def sparsity_cost(image: Array, border: int = 0) -> float:
     xp = array_module(image)
     inside = image[border : image.shape[0] - border, border : image.shape[1] - border]
     size = xp.abs(xp.concatenate([xp.diff(inside, axis=axis).ravel() for axis in (0, 1)]))
+    return float((size**ALPHA).mean()) * density(inside) ** 2
+
+
+def density(image: Array) -> float:
+    """How far the differences of an image (H, W) between neighbours are from being sparse, in [0, 1].
+
+    Mean magnitude over root mean square, of all differences down and across; 0 for an image without any.
+    """
+    xp = array_module(image)
+    size = xp.abs(xp.concatenate([xp.diff(image, axis=axis).ravel() for axis in (0, 1)]))
     power = float((size**2).mean())
-    return float((size**ALPHA).mean()) * float(size.mean()) ** 2 / power if power > 0 else 0.0
+    return float(size.mean()) / power**0.5 if power > 0 else 0.0
 
 
 def middle(image: Array, side: int) -> Array:

@@ -1,4 +1,4 @@
-"""A better PSF for one photo, without learned weights: from an estimate that it refines, or from nothing.
+"""A better PSF for one photo, without learned weights, and what tells a good PSF from a bad one.
 
 The steps are those of a stage of Schuler et al. 2015 (features, PSF, latent image), with hand-made features: the
 gradients of a latent image that has few edges (Xu, Zheng & Jia 2013) and those of the blurry image.
@@ -6,12 +6,9 @@ gradients of a latent image that has few edges (Xu, Zheng & Jia 2013) and those 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from deconvnet import parallel
-from deconvnet.backend import Array, array_module, rfft2, to_host
+from deconvnet.backend import Array, array_module, irfft2, rfft2, to_host
 from deconvnet.errors import DeconvnetError
 from deconvnet.kernels.photo.feature_correlations import feature_correlations, feature_spectra
 from deconvnet.ops.border import extend_periodically, extended_shape
@@ -25,19 +22,18 @@ from deconvnet.restore.photo.psf_cleanup import (
     SCORING_CROP,
     SMALLEST_SIZE,
     clean_psf,
+    density,
     informative_part,
     resized_psf,
-    sparsity_cost,
 )
 
-__all__ = ["candidate_psfs", "estimate_psf_sparse", "fit_cost", "refine_psf"]
+__all__ = ["Level", "checked_image", "checked_range", "first_level", "fit_cost", "refine_psf", "side_on_level"]
 
-#: l0 weights (what an edge pixel costs) that are tried first when nothing is known of the PSF.
-FIRST_L0_WEIGHTS = (0.7e-2, 1.4e-2, 2.8e-2)
-#: l0 weight when a good estimate is known, and the least that it falls to.
+#: l0 weight (what an edge pixel costs) when a good estimate is known, and the least that it falls to.
 REFINING_L0_WEIGHT, LEAST_L0_WEIGHT = 1e-3, 2e-4
-#: l0 weight with which `fit_cost` counts edges.
-SCORING_L0_WEIGHT = 1.4e-2
+#: l0 weight with which `fit_cost` finds edges, the share of it that each of them costs there, and how many borders the
+#: part that it looks at has on a side.
+SCORING_L0_WEIGHT, EDGE_SHARE, SCORING_BORDERS = 5e-3, 0.3, 12
 #: The l0 weight is divided by this after every iteration.
 DECAY = 1.1
 #: Weight of the squared PSF beside the squared misfit of the gradients.
@@ -72,8 +68,7 @@ def _pyramid(shape: tuple[int, int], size: int, levels: int) -> list[tuple[tuple
     """Image shapes and PSF sizes, from coarse to fine, each finer by √2 than the one before; all sizes are odd."""
     grids = []
     for level in range(levels):
-        scale = 2 ** (-level / 2)
-        side = max(SMALLEST_SIZE, 2 * round((size * scale - 1) / 2) + 1)
+        scale, side = 2 ** (-level / 2), side_on_level(size, level)
         height, width = (max(side, round(n * scale)) for n in shape)
         grids.append(((height, width), side))
         if side == SMALLEST_SIZE:
@@ -81,7 +76,20 @@ def _pyramid(shape: tuple[int, int], size: int, levels: int) -> list[tuple[tuple
     return grids[::-1]
 
 
-class _Level:
+def side_on_level(size: int, level: int) -> int:
+    """Side, odd, of a PSF of some size on a level of the pyramid, each coarser by √2 than the one before."""
+    return max(SMALLEST_SIZE, 2 * round((size * 2 ** (-level / 2) - 1) / 2) + 1)
+
+
+def first_level(size: int) -> int:
+    """The finest level on which a PSF of some size is the smallest that there is."""
+    level = 0
+    while side_on_level(size, level) > SMALLEST_SIZE:
+        level += 1
+    return level
+
+
+class Level:
     """A photo on one level of the pyramid, and what all iterations there share, whatever the PSF.
 
     Parameters
@@ -123,17 +131,17 @@ class _Level:
         return psf, l0_weight
 
 
-def _levels(image: Array, grids: list[tuple[tuple[int, int], int]]) -> list[_Level]:
+def _levels(image: Array, grids: list[tuple[tuple[int, int], int]]) -> list[Level]:
     """The levels of an image's pyramid."""
     variance = estimate_noise(image) ** 2
     found = []
     for shape, size in grids:
         level = resample(image, shape) if shape != image.shape else image
-        found.append(_Level(level, size, variance * level.size / image.size))
+        found.append(Level(level, size, variance * level.size / image.size))
     return found
 
 
-def _checked(image: Array, size: int) -> None:
+def checked_image(image: Array, size: int) -> None:
     """Refuse images and PSF sizes that the method cannot use."""
     if image.ndim != 2 or image.dtype.kind != "f":
         raise DeconvnetError(f"one channel of floats (H, W) is wanted for the PSF, not {image.shape} of {image.dtype}")
@@ -146,7 +154,7 @@ def _checked(image: Array, size: int) -> None:
         )
 
 
-def _coarse_to_fine(levels: list[_Level], psf: Array, l0_weight: float, iterations: int, beta: float) -> Array:
+def _coarse_to_fine(levels: list[Level], psf: Array, l0_weight: float, iterations: int, beta: float) -> Array:
     """The PSF on the last of the levels, from one that fits the first."""
     before = None
     for level in levels:
@@ -157,12 +165,17 @@ def _coarse_to_fine(levels: list[_Level], psf: Array, l0_weight: float, iteratio
     return psf
 
 
+def checked_range(image: Array) -> float:
+    """Range of an image's values, if it is not constant nearly everywhere."""
+    contrast = value_range(image)
+    if not contrast > 0:
+        raise DeconvnetError("the image is constant nearly everywhere: without edges there is nothing to tell its blur")
+    return contrast
+
+
 def _relative(image: Array) -> Array:
     """The image in units of its range of values."""
-    extent = value_range(image)
-    if not extent > 0:
-        raise DeconvnetError("the image is constant nearly everywhere: without edges there is nothing to tell its blur")
-    return image / image.dtype.type(extent)
+    return image / image.dtype.type(checked_range(image))
 
 
 def fit_cost(image: Array, psf: Array, *, border: int | None = None) -> float:
@@ -180,24 +193,35 @@ def fit_cost(image: Array, psf: Array, *, border: int | None = None) -> float:
     Returns
     -------
     float
-        The smaller, the better: the `sparsity_cost` of the deconvolved image, times the share of pixels that are edges
-        in the latent image of `edge_gradients`. Of a large photo, both are taken from its `informative_part` only.
+        The smaller, the better. Of a large photo only the `informative_part` counts.
 
     Notes
     -----
-    What a wrong PSF leaves is ringing, which has many small differences, or a double contour, which has more edges.
-    A softened PSF often costs less than the true one.
+    ``(0.3 λ E + M) S² F^(1/4)``. Of the latent image of `edge_gradients` at l0 weight λ, which grows with noise, E is
+    the share of pixels that are edges, and M the mean squared difference between the blurry image's gradients and its
+    own, blurred again. Of the deconvolved image, S is the mean of its differences' magnitude over their root mean
+    square (Krishnan, Tay & Fergus 2011, doi:10.1109/CVPR.2011.5995521), and F the mean squared misfit when it is
+    blurred again. A wrong PSF leaves ringing or double contours, which are edges and are not sparse; one that is too
+    small cannot explain the gradients. On the finest level only PSFs of similar size can be told apart so: what a PSF
+    much too small leaves is smooth there, and looks like a photograph.
     """
     psf = psf.astype(image.dtype) / psf.sum(dtype=image.dtype)
-    part = informative_part(image, SCORING_CROP)
     border = len(psf) // 2 if border is None else border
-    cost = sparsity_cost(deconvolve(part, psf, psf_error=ESTIMATED_PSF, quick=True), border)
-    part = _relative(part)
+    part = informative_part(image, max(SCORING_CROP, SCORING_BORDERS * border))
+    inside = (..., slice(border, part.shape[0] - border), slice(border, part.shape[1] - border))
     grid = extended_shape(part.shape, len(psf))
-    extended = extend_periodically(part, grid)
-    gradients = edge_gradients(rfft2(extended)[None], psf_to_otf(psf[None], grid), SCORING_L0_WEIGHT, extended)
-    edges = gradients.any(axis=0)[border : part.shape[0] - border, border : part.shape[1] - border]
-    return cost * float(edges.mean())
+    otf = psf_to_otf(psf[None], grid)
+    sharp = deconvolve(part, psf, psf_error=ESTIMATED_PSF, quick=True)
+    again = irfft2(otf[0] * rfft2(extend_periodically(sharp, grid)), grid)[: part.shape[0], : part.shape[1]]
+    misfit = float(((again - part)[inside] ** 2).mean())
+    contrast = checked_range(part)
+    extended = extend_periodically(part / part.dtype.type(contrast), grid)
+    l0_weight = max(SCORING_L0_WEIGHT, NOISE_L0_WEIGHT * (estimate_noise(part) / contrast) ** 2)
+    latent = edge_gradients(rfft2(extended)[None], otf, l0_weight, extended)
+    rest = irfft2(otf * rfft2(latent), grid) - array_module(image).stack(differences(extended))
+    edges = float(latent.any(axis=0)[inside].mean())
+    energy = EDGE_SHARE * l0_weight * edges + float((rest[inside] ** 2).mean())
+    return energy * density(sharp[inside]) ** 2 * misfit**0.25
 
 
 def refine_psf(
@@ -238,117 +262,24 @@ def refine_psf(
 
     See Also
     --------
-    estimate_psf_sparse
+    deconvnet.restore.photo.psf_size.psfs_from_nothing
 
     Notes
     -----
-    The iterations are those of `estimate_psf_sparse`.
+    A pyramid of images, each coarser by √2 than the one before. On each level, a few times: gradients of a latent image
+    with few edges (`edge_gradients`); the PSF that takes them to the gradients of the blurry image
+    (`psfs_from_correlations`), without its specks and moved to the middle; a lower l0 weight. Noise bounds the l0
+    weight from below and adds to β: a latent image that follows the noise would explain it by a PSF that is too sharp.
+
+    Cost: n log n in the number of pixels, some thirty transforms of the picture in an iteration on the finest level.
     """
     xp = array_module(image, psf)
     if psf.ndim != 2 or psf.shape[0] != psf.shape[1]:
         raise DeconvnetError(f"the PSF has the shape {psf.shape}: a square is wanted")
-    _checked(image, len(psf))
+    checked_image(image, len(psf))
     psf = psf.astype(image.dtype)
     if not bool(xp.isfinite(psf).all()) or float(psf.min()) < 0 or not float(psf.sum()) > 0:
         raise DeconvnetError("the PSF must hold finite values from 0 up, and not only zeros")
     grids = _pyramid(image.shape, len(psf), levels)
     start = resized_psf(psf, grids[0][0][0] / image.shape[0], grids[0][1])
     return _coarse_to_fine(_levels(_relative(image), grids), start, l0_weight, iterations, beta)
-
-
-def estimate_psf_sparse(
-    image: Array,
-    size: int,
-    *,
-    iterations: int = ITERATIONS,
-    l0_weights: Sequence[float] = FIRST_L0_WEIGHTS,
-    beta: float = BETA,
-) -> Array:
-    """The PSF of a photo, from nothing but a bound on its size.
-
-    Parameters
-    ----------
-    image : float array (H, W)
-        Blurry luminance in [0, 1]; at least twice the PSF on each side.
-    size : int
-        Side of the PSF's support, odd.
-    iterations : int
-        Iterations on each level of the pyramid.
-    l0_weights : sequence of float
-        What an edge pixel costs on the coarsest level, see `edge_gradients`. Every weight gives a PSF, and the one with
-        the smallest `fit_cost` is refined: which way the coarse levels go is a matter of chance.
-    beta : float
-        Positive weight of the squared PSF, see `psfs_from_gradients`.
-
-    Returns
-    -------
-    array (size, size)
-        Non-negative, of sum 1, its centre of mass nearest the middle; dtype of the image.
-
-    Raises
-    ------
-    DeconvnetError
-        If the image or the size cannot be used.
-
-    Notes
-    -----
-    A pyramid of images, each coarser by √2 than the one before, down to where the PSF has 3 px. On each level, a few
-    times: gradients of a latent image with few edges (`edge_gradients`); the PSF that takes them to the gradients of
-    the blurry image (`psfs_from_correlations`), without its specks and moved to the middle; a lower l0 weight.
-    The PSF is then refined on the finest level once more. Noise bounds the l0 weight from below and adds to β: a latent
-    image that follows the noise would explain it by a PSF that is too sharp.
-
-    Cost: n log n in the number of pixels, some thirty transforms of the picture in an iteration on the finest level.
-    """
-    return candidate_psfs(image, [], size, iterations=iterations, l0_weights=l0_weights, beta=beta)[-1]
-
-
-def candidate_psfs(
-    image: Array,
-    estimates: Sequence[Array],
-    size: int,
-    *,
-    iterations: int = ITERATIONS,
-    l0_weights: Sequence[float] = FIRST_L0_WEIGHTS,
-    beta: float = BETA,
-) -> list[Array]:
-    """Estimates of a photo's PSF, refined, and one more from nothing; side by side on the pool of threads.
-
-    Parameters
-    ----------
-    image : float array (H, W)
-        Blurry luminance in [0, 1].
-    estimates : sequence of float array (k, k)
-        For `refine_psf`.
-    size, iterations, l0_weights, beta
-        For `estimate_psf_sparse`.
-
-    Returns
-    -------
-    list of array
-        The refined estimates, then the PSF from nothing.
-
-    Raises
-    ------
-    DeconvnetError
-        If the image, an estimate or the size cannot be used.
-    """
-    xp = array_module(image, *estimates)
-    _checked(image, size)
-    grids = _pyramid(image.shape, size, 2 * int(np.ceil(np.log2(size))))  # it ends where the PSF is smallest
-    side = grids[0][1]
-    start = xp.zeros((side, side), image.dtype)
-    start[side // 2, side // 2 - 1 : side // 2 + 1] = 0.5
-    levels = _levels(_relative(image), grids)
-
-    def candidate(source: float | Array) -> Array:
-        if isinstance(source, float):
-            return _coarse_to_fine(levels, start, source, iterations, beta)
-        return refine_psf(image, source, iterations=iterations, beta=beta)
-
-    found = parallel.ordered_map(candidate, [*map(float, l0_weights), *estimates])
-    sparse, refined = found[: len(l0_weights)], found[len(l0_weights) :]
-    best = sparse[0]
-    if len(sparse) > 1:
-        best = sparse[int(np.argmin(parallel.ordered_map(lambda psf: fit_cost(image, psf), sparse)))]
-    return [*refined, _coarse_to_fine(levels[-1:], best, REFINING_L0_WEIGHT, iterations, beta)]

@@ -84,7 +84,7 @@ def test_known_psf_recovers_a_colour_photo(colour, psf):
 def test_the_psf_is_used_for_every_channel_and_trusted_as_it_was_found(colour, psf, refine, psf_error):
     _, blurry = colour
     picture, used = deblur(blurry, model=KnownPsfs([psf]), refine=refine, device="cpu", return_psf=True)
-    np.testing.assert_array_equal(picture, np.clip(deconvolve(blurry, used, psf_error=psf_error), 0, 1))
+    np.testing.assert_allclose(picture, np.clip(deconvolve(blurry, used, psf_error=psf_error), 0, 1), atol=1e-3)
     for channel in range(3):
         alone = deconvolve(np.ascontiguousarray(blurry[..., channel]), used, psf_error=psf_error)
         assert psnr(picture[..., channel], np.clip(alone, 0, 1)) > 40
@@ -121,7 +121,7 @@ def test_an_estimated_psf_is_cleaned_and_a_known_one_is_not(colour, psf):
 def test_sizes_without_a_trained_stage_are_not_used(pyramid, colour):
     network = Pyramid(scales=pyramid.config["scales"], rng=np.random.default_rng(0))
     network.grow(2)  # both stages of the first scale
-    _, chosen = deblur(colour[1][..., 0], model=network, device="cpu", return_psf=True)
+    _, chosen = deblur(colour[1][..., 0], model=network, refine=False, device="cpu", return_psf=True)
     assert len(chosen) == 9
     with pytest.raises(DeconvnetError, match="no PSF size 13: use 9 or auto"):
         deblur(colour[1], model=network, psf_size=13, refine=False, device="cpu")

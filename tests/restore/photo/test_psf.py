@@ -139,7 +139,8 @@ def test_auto_loses_little_against_the_best_size(true_size, seed):
 def test_sizes_that_the_photo_has_no_room_for_are_left_out(psf):
     grey = skimage.data.camera()[100:140, 100:160].astype(np.float32) / 255
     network = Estimates([_resized(psf, 9), psf, _resized(psf, 25)])
-    assert len(estimate_psf(network, grey)) in (9, 17)
+    assert len(estimate_psf(network, grey, refine=False)) in (9, 17)
+    assert len(estimate_psf(network, grey)) <= 17
     with pytest.raises(DeconvnetError, match="a PSF of 25 needs 50 on the shorter side"):
         estimate_psf(network, grey, 25)
     with pytest.raises(DeconvnetError, match="a PSF of 25 needs 50 on the shorter side"):

@@ -1,0 +1,215 @@
+"""The PSF of a photo from nothing, whatever its size: many starts on coarse levels, of which the best go on.
+
+On a coarse level of a pyramid every PSF has a few pixels, and trying one is cheap. How large the PSF is, and which way
+the coarse levels go, is not decided there by a rule but by a tournament: starts with bounds from small to large and
+with few or many edges go up together, and from time to time only those go on whose PSFs fit best.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from deconvnet import parallel
+from deconvnet.backend import Array, array_module, to_host
+from deconvnet.ops.resample import resample
+from deconvnet.restore.deconvolve.solvers import estimate_noise
+from deconvnet.restore.photo.psf_cleanup import SMALLEST_SIZE, informative_part, resized_psf
+from deconvnet.restore.photo.refine import (
+    BETA,
+    ITERATIONS,
+    REFINING_L0_WEIGHT,
+    Level,
+    checked_image,
+    checked_range,
+    first_level,
+    fit_cost,
+    side_on_level,
+)
+
+__all__ = [
+    "LARGEST_SIZE",
+    "bound_for",
+    "estimate_psf_sparse",
+    "extent",
+    "ladder",
+    "padded",
+    "part_for",
+    "psfs_from_nothing",
+    "trimmed",
+]
+
+#: The largest PSF that is looked for by itself, and how many times the shorter side of a photo must hold it.
+LARGEST_SIZE, SIDES = 151, 4
+#: Bounds on the PSF's size that are tried, below the largest that a photo has room for.
+LADDER = (9, 15, 25, 39, 65, 101)
+#: What an edge pixel costs on the coarsest level: few edges are safer when the shake is long.
+L0_WEIGHTS = (1.4e-2, 5.6e-2)
+#: Levels (each coarser by √2 than the one below, 0 is the photo) on which starts are compared, and how many go on.
+ROUNDS = ((4, 7), (2, 3))
+#: Side of the part of a level that is used, in pixels and in sides of the PSF.
+PART, PART_SIDES = 768, 12
+
+
+class _Start(NamedTuple):
+    """A start on its way up: the bound on its PSF's size on the photo, its PSF on a level, its l0 weight there."""
+
+    bound: int
+    psf: Array
+    l0_weight: float
+
+
+def bound_for(shape: Sequence[int]) -> int:
+    """The largest PSF size, odd, that is looked for in a photo of this shape by itself."""
+    return max(SMALLEST_SIZE, min(LARGEST_SIZE, (min(shape) // SIDES - 1) | 1))
+
+
+def ladder(bound: int) -> list[int]:
+    """Bounds that are tried for PSFs up to a largest size, which is the last of them."""
+    return [size for size in LADDER if size < 0.8 * bound] + [bound]
+
+
+def extent(psf: Array) -> int:
+    """Side of the smallest square around a PSF's middle that holds all that is not zero, in pixels, odd."""
+    host = to_host(psf)
+    offsets = np.argwhere(host > 0) - len(host) // 2
+    return 2 * int(np.abs(offsets).max(initial=0)) + 1
+
+
+def trimmed(psf: Array, least: int = SMALLEST_SIZE) -> Array:
+    """A PSF without the empty margin around it, at least ``least`` pixels wide."""
+    room = (len(psf) - max(least, extent(psf))) // 2
+    return array_module(psf).ascontiguousarray(psf[room : len(psf) - room, room : len(psf) - room]) if room > 0 else psf
+
+
+def padded(psf: Array, size: int) -> Array:
+    """A PSF in a support of at least ``size`` pixels, odd."""
+    return array_module(psf).pad(psf, max(0, size - len(psf)) // 2)
+
+
+def part_for(image: Array, size: int) -> Array:
+    """The part of an image from which a PSF of some size is found: more edges bring nothing new."""
+    return informative_part(image, max(PART, PART_SIDES * size))
+
+
+class _Pyramid:
+    """The levels of a photo.
+
+    Parameters
+    ----------
+    image : float array (H, W)
+        In [0, 1].
+    """
+
+    def __init__(self, image: Array) -> None:
+        self.image = image
+        self.contrast = checked_range(image)
+        self.variance = (estimate_noise(image) / self.contrast) ** 2
+
+    def shape(self, level: int) -> tuple[int, int]:
+        height, width = (max(SMALLEST_SIZE, round(n * 2 ** (-level / 2))) for n in self.image.shape)
+        return height, width
+
+    def picture(self, level: int) -> Array:
+        return resample(self.image, self.shape(level)) if level else self.image
+
+    def up(self, starts: Sequence[_Start], level: int, picture: Array) -> list[_Start]:
+        """Starts of one bound, from the level above to this one, of which this is the picture."""
+        side = side_on_level(starts[0].bound, level)
+        part = part_for(picture, side)
+        here = Level(part / part.dtype.type(self.contrast), side, self.variance * picture.size / self.image.size)
+        found = []
+        for bound, psf, l0_weight in starts:
+            if side > SMALLEST_SIZE:  # otherwise it begins here
+                psf = resized_psf(psf, self.shape(level)[0] / self.shape(level + 1)[0], side)
+            psf, l0_weight = here.iterate(psf, l0_weight, ITERATIONS, BETA)
+            if level == 0:
+                psf, _ = here.iterate(psf, REFINING_L0_WEIGHT, ITERATIONS, BETA)
+            found.append(_Start(bound, psf, l0_weight))
+        return found
+
+
+def psfs_from_nothing(image: Array, bound: int, *, l0_weights: Sequence[float] = L0_WEIGHTS) -> list[Array]:
+    """PSFs that a photo can have been blurred by, from nothing but a bound on their size.
+
+    Parameters
+    ----------
+    image : float array (H, W)
+        Blurry luminance in [0, 1]; at least twice the bound on each side.
+    bound : int
+        Largest size of a PSF, odd.
+    l0_weights : sequence of float
+        What an edge pixel costs on the coarsest level, see `edge_gradients`; each with every bound of the `ladder`.
+
+    Returns
+    -------
+    list of float array (k, k)
+        Those that came to the finest level, each in a support of its own: non-negative, of sum 1, the centre of mass
+        nearest the middle.
+
+    Raises
+    ------
+    DeconvnetError
+        If the image cannot be used.
+
+    Notes
+    -----
+    Every start climbs a pyramid, whose levels differ by √2, from where its bound has 3 px, with the iterations of
+    `deconvnet.restore.photo.refine.refine_psf` and one schedule of l0 weights; a bound of up to twice the PSF does no
+    harm. Starts are compared by `fit_cost` on the levels of `ROUNDS`, and on the finer ones only the best are left. A
+    level of a large photo is its `informative_part`, so that the cost is bounded.
+    """
+    checked_image(image, bound)
+    pyramid = _Pyramid(image)
+    line = array_module(image).zeros((SMALLEST_SIZE, SMALLEST_SIZE), image.dtype)
+    line[SMALLEST_SIZE // 2, :2] = 0.5
+    waiting = {size: [_Start(size, line, float(weight)) for weight in l0_weights] for size in ladder(bound)}
+    top = first_level(bound)
+    running: dict[int, list[_Start]] = {}
+    for level in range(top, -1, -1):
+        running |= {size: waiting.pop(size) for size in list(waiting) if first_level(size) == level}
+        picture = pyramid.picture(level)
+        climb = functools.partial(pyramid.up, level=level, picture=picture)
+        groups = parallel.ordered_map(climb, list(running.values()))
+        for last, keep in ROUNDS:
+            if level == last:
+                groups = [_best([start for group in groups for start in group], keep, picture, bound, level)]
+        running = {}
+        for start in (start for group in groups for start in group):
+            running.setdefault(start.bound, []).append(start)
+    return [trimmed(start.psf) for group in running.values() for start in group]
+
+
+def _best(starts: list[_Start], keep: int, picture: Array, bound: int, level: int) -> list[_Start]:
+    """The starts whose PSFs fit a level's picture best."""
+    if len(starts) <= keep:
+        return starts
+    border = side_on_level(bound, level) // 2
+    costs = parallel.ordered_map(lambda start: fit_cost(picture, trimmed(start.psf), border=border), starts)
+    return [starts[i] for i in sorted(np.argsort(costs, kind="stable")[:keep])]
+
+
+def estimate_psf_sparse(image: Array, size: int, *, l0_weights: Sequence[float] = L0_WEIGHTS) -> Array:
+    """The PSF of a photo, from nothing but a bound on its size: the best of `psfs_from_nothing`.
+
+    Parameters
+    ----------
+    image, size, l0_weights
+        As for `psfs_from_nothing`.
+
+    Returns
+    -------
+    float array (size, size)
+        Non-negative, of sum 1, its centre of mass nearest the middle; dtype of the image.
+
+    Raises
+    ------
+    DeconvnetError
+        If the image or the size cannot be used.
+    """
+    found = psfs_from_nothing(image, size, l0_weights=l0_weights)
+    costs = parallel.ordered_map(lambda psf: fit_cost(image, psf, border=size // 2), found)
+    return padded(found[int(np.argmin(costs))], size)
