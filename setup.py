@@ -60,7 +60,7 @@ setup(
     package_data={
         "deconvnet": ["py.typed"],
         "deconvnet.app": ["*.css", "*.js", "*.svg"],
-        "deconvnet.kernels": ["*/*.cu", "*/*.cuh"],
+        "deconvnet.kernels": ["ahead.json", "*/*.cu", "*/*.cuh"],
         "deconvnet.weights": ["*.safetensors", "*.md"],
     },
     install_requires=[

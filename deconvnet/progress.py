@@ -19,6 +19,8 @@ __all__ = ["Progress", "Step", "recorded", "step", "watched"]
 
 #: Said instead of the step's name while numba compiles, which it does once on a machine.
 COMPILING = "compiling {}, only this once"
+#: The same while several processes compile what a command needs.
+COMPILING_AHEAD = "compiling, only this once: {done} of {total}"
 
 _records: list[dict[str, float]] = []  # those of the `recorded` blocks that are running
 _watchers: list[Callable[[Progress], None]] = []  # those of the `watched` blocks that are running
@@ -115,13 +117,21 @@ def _listen_to_compiler() -> None:
     class Listener(event.Listener):
         def on_start(self, event) -> None:
             if line := shown():
-                line.say(COMPILING.format(event.data["dispatcher"].py_func.__name__.strip("_")))
+                line.say(self.words(event.data))
+
+        def words(self, data) -> str:
+            return COMPILING.format(data["dispatcher"].py_func.__name__.strip("_"))
 
         def on_end(self, event) -> None:
             if line := shown():
                 line.say(line.what)
 
+    class Ahead(Listener):
+        def words(self, data) -> str:
+            return COMPILING_AHEAD.format(**data)
+
     event.register("numba:compile", Listener())
+    event.register("deconvnet:ahead", Ahead())  # of `deconvnet.kernels.ahead`
 
 
 @contextlib.contextmanager

@@ -30,13 +30,18 @@ try:
 except ImportError:
     _CacheLocator = CompileResultCacheImpl = FunctionCache = IndexDataCacheFile = None
 
-__all__ = ["cache_folder", "compiled", "digest", "imported"]
+__all__ = ["cache_folder", "compiled", "digest", "dispatchers", "imported", "is_kept", "when_missing"]
 
 _IMPORT = re.compile(r"^[ \t]*(?:from|import) deconvnet\.(kernels[\w.]*)(?: import (\([^)]*\)|[^\n]*))?", re.MULTILINE)
 
 SOURCES = Path(__file__).resolve().parent
 #: Days after which compiled functions of other versions of the sources are deleted, if nobody used them.
 KEPT_DAYS = 30
+
+#: All functions that are compiled here, by module and name.
+dispatchers: dict[tuple[str, str], Any] = {}
+#: Called when a function is not on disk, before it is compiled: whether to look for it again.
+when_missing: list[Callable[[], bool]] = []
 
 
 @functools.cache
@@ -168,6 +173,21 @@ if FunctionCache is not None:
             stamp, base = self._impl.locator.get_source_stamp(), self._impl.filename_base
             self._cache_file = _CacheFile(cache_path=self._cache_path, filename_base=base, source_stamp=stamp)
 
+        def load_overload(self, sig: Any, target_context: Any) -> Any:
+            found = super().load_overload(sig, target_context)
+            if found is None and any(again() for again in when_missing):
+                found = super().load_overload(sig, target_context)
+            return found
+
+        def has(self, sig: Any, target_context: Any) -> bool:
+            key = self._index_key(sig, target_context.codegen())
+            return Path(self._cache_path, self._cache_file._file(key)).exists()
+
+
+def is_kept(dispatcher: Any, signature: tuple[types.Type, ...]) -> bool:
+    """Whether a function is on disk, compiled for these types."""
+    return dispatcher._cache.has(signature, dispatcher.targetctx)
+
 
 def compiled(function: Callable | None = None, **options: Any) -> Any:
     """Decorator: `numba.njit` that lets other threads run meanwhile and keeps what it compiles.
@@ -186,6 +206,7 @@ def compiled(function: Callable | None = None, **options: Any) -> Any:
     dispatcher = numba.njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)(function)
     if cache_folder() is not None:
         dispatcher._cache = _Cache(function)
+    dispatchers[function.__module__, function.__qualname__] = dispatcher
     template = dispatcher.get_call_template
     # Numba would compile another version for every constant that a compiled caller passes.
     dispatcher.get_call_template = lambda arguments, options: template(

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from deconvnet.backend import Array, array_module, resolve_device, to_device, to_host
 from deconvnet.colour import luminance, transfer_colour
 from deconvnet.errors import DeconvnetError
+from deconvnet.kernels.ahead import needs
 from deconvnet.networks.io import as_network
 from deconvnet.networks.protocols import PsfBurstNetwork
 from deconvnet.restore.burst.fba import fourier_burst_accumulation, mean
@@ -175,23 +176,25 @@ def deblur_burst(
     if return_psfs and not isinstance(network, PsfBurstNetwork):
         raise DeconvnetError(f"the network {network.name!r} estimates no PSFs: use one of the kind 'quotient'")
     burst, single, give_back = _checked(frames, channel_axis)
-    taken = (to_device(frame, device) for frame in _emptied(burst))
-    burst = register_frames(taken, register, progress=progress).frames
-    if min(burst[0].shape[:2]) < MIN_SIDE:
-        height, width = burst[0].shape[:2]
-        raise DeconvnetError(
-            f"the registered frames have only {width}×{height} pixels in common, and {MIN_SIDE} on each side are "
-            "needed: leave out the frames that moved most, or use --no-register (register='none')"
-        )
-    psfs = None
-    if method == "mean":
-        picture = to_host(mean(burst))
-    elif method == "fba":
-        picture = to_host(fourier_burst_accumulation(burst, p, extend=True, progress=progress))
-    else:
-        picture, psfs = _by_network(
-            network, burst, channels, p, stride=stride, refine=refine, device=device, progress=progress
-        )
+    usual = refine and isinstance(network, PsfBurstNetwork) and device == "cpu"
+    with needs("burst" if usual else ""):
+        taken = (to_device(frame, device) for frame in _emptied(burst))
+        burst = register_frames(taken, register, progress=progress).frames
+        if min(burst[0].shape[:2]) < MIN_SIDE:
+            height, width = burst[0].shape[:2]
+            raise DeconvnetError(
+                f"the registered frames have only {width}×{height} pixels in common, and {MIN_SIDE} on each side are "
+                "needed: leave out the frames that moved most, or use --no-register (register='none')"
+            )
+        psfs = None
+        if method == "mean":
+            picture = to_host(mean(burst))
+        elif method == "fba":
+            picture = to_host(fourier_burst_accumulation(burst, p, extend=True, progress=progress))
+        else:
+            picture, psfs = _by_network(
+                network, burst, channels, p, stride=stride, refine=refine, device=device, progress=progress
+            )
     picture = np.clip(picture, 0, 1)
     restored = give_back(picture[..., None] if single else picture)
     return (restored, psfs) if return_psfs else restored

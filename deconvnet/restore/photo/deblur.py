@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from deconvnet.backend import Array, resolve_device, to_device, to_host
 from deconvnet.colour import luminance
 from deconvnet.errors import DeconvnetError
+from deconvnet.kernels.ahead import needs
 from deconvnet.networks.io import as_network
 from deconvnet.networks.protocols import PhotoNetwork
 from deconvnet.progress import step
@@ -207,23 +208,25 @@ def deblur(
     pixels, alpha = checked_photo(array)
     height, width = pixels.shape[:2]
     channels = pixels.reshape(height, width, -1)
-    if psf is None:
-        found = psf_of_photo(
-            network,
-            pixels,
-            psf_size,
-            sharpen=psf_sharpen,
-            threshold=psf_threshold,
-            refine=refine,
-            varying=varying,
-            device=device,
-            progress=progress,
-        )
-    else:
-        found = to_device(_known_psf(psf, (height, width)), device)
-    with step("deconvolving", shown=progress):
-        restore = deconvolve_varying if varying else deconvolve
-        result = to_host(restore(to_device(channels, device), found, nonblind, noise=noise, psf_error=psf_error))
+    usual = psf is None and refine and not varying and nonblind == "hyper-laplacian" and device == "cpu"
+    with needs("photo" if usual else ""):
+        if psf is None:
+            found = psf_of_photo(
+                network,
+                pixels,
+                psf_size,
+                sharpen=psf_sharpen,
+                threshold=psf_threshold,
+                refine=refine,
+                varying=varying,
+                device=device,
+                progress=progress,
+            )
+        else:
+            found = to_device(_known_psf(psf, (height, width)), device)
+        with step("deconvolving", shown=progress):
+            restore = deconvolve_varying if varying else deconvolve
+            result = to_host(restore(to_device(channels, device), found, nonblind, noise=noise, psf_error=psf_error))
     picture = np.clip(result, 0, 1)
     if alpha is not None:
         picture = np.concatenate([picture, alpha[..., None]], axis=-1)
