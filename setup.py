@@ -12,6 +12,8 @@ exec((here / "deconvnet" / "_version.py").read_text(), version)
 APP = ["nicegui>=3.0"]
 HEIF = ["pillow-heif>=0.13"]
 RAW = ["rawpy>=0.18"]
+NAPARI = ["napari>=0.5"]
+DOCS = ["furo", "myst-parser>=2.0", "numpydoc>=1.6", "sphinx>=7.2", "sphinx-gallery>=0.17"]
 TEST = [
     *APP,
     *HEIF,
@@ -60,6 +62,7 @@ setup(
     package_data={
         "deconvnet": ["py.typed"],
         "deconvnet.app": ["*.css", "*.js", "*.svg"],
+        "deconvnet.interop": ["napari.yaml"],
         "deconvnet.kernels": ["ahead.json", "*/*.cu", "*/*.cuh"],
         "deconvnet.weights": ["*.safetensors", "*.md"],
     },
@@ -83,9 +86,14 @@ setup(
         "heif": HEIF,
         "raw": RAW,
         "torch": ["torch"],
+        "napari": NAPARI,
+        "docs": DOCS,
         "test": TEST,
         "bench": ["torch"],
-        "dev": [*TEST, "mypy>=1.10", "pre-commit>=3.5"],
+        "dev": [*TEST, *DOCS, "mypy>=1.10", "pre-commit>=3.5"],
     },
-    entry_points={"console_scripts": ["deconvnet = deconvnet.cli.main:main"]},
+    entry_points={
+        "console_scripts": ["deconvnet = deconvnet.cli.main:main"],
+        "napari.manifest": ["deconvnet = deconvnet.interop:napari.yaml"],
+    },
 )

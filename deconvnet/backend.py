@@ -14,7 +14,7 @@ import numpy as np
 import scipy.fft
 import scipy.ndimage
 
-from deconvnet.errors import DeconvnetError
+from deconvnet.errors import DeconvnetError, one_of
 from deconvnet.parallel import thread_count
 
 try:
@@ -111,8 +111,7 @@ def resolve_device(device: str = "auto") -> str:
     DeconvnetError
         If the name is unknown, or ``"cuda"`` is wished for and CuPy or the device is missing.
     """
-    if device not in DEVICES:
-        raise DeconvnetError(f"unknown device {device!r}: use one of {', '.join(DEVICES)}")
+    one_of(device, DEVICES, "device")
     if device == "auto":
         return "cuda" if gpu_available() else "cpu"
     if device == "cuda" and cupy is None:

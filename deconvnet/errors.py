@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import numbers
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
-__all__ = ["DeconvnetError", "Terminated", "exit_status", "print_out", "say"]
+__all__ = [
+    "DeconvnetError",
+    "Terminated",
+    "exit_status",
+    "is_number",
+    "is_whole",
+    "one_of",
+    "print_out",
+    "say",
+    "short",
+]
 
 
 class DeconvnetError(ValueError):
@@ -16,6 +29,45 @@ class DeconvnetError(ValueError):
     The command lines print the message and exit with status 2; a library user catches it like
     any `ValueError`.
     """
+
+
+def is_number(value: Any, least: float = -math.inf, most: float = math.inf) -> bool:
+    """Whether what somebody hands over is a finite real number within these bounds, and no bool."""
+    return (
+        isinstance(value, numbers.Real)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and least <= float(value) <= most
+    )
+
+
+def is_whole(value: Any, least: float = -math.inf, most: float = math.inf) -> bool:
+    """Whether it is a whole number within these bounds, and no bool."""
+    return isinstance(value, numbers.Integral) and is_number(value, least, most)
+
+
+def one_of(value: Any, names: Iterable[str], what: str) -> None:
+    """Refuse what is none of some names.
+
+    Parameters
+    ----------
+    value : object
+    names : iterable of str
+    what : str
+        What the message calls it: "method".
+
+    Raises
+    ------
+    DeconvnetError
+    """
+    if not (isinstance(value, str) and value in names):
+        raise DeconvnetError(f"unknown {what} {short(value)}: use one of {', '.join(names)}")
+
+
+def short(value: Any) -> str:
+    """What messages call a value of any kind: one line that is not long."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 class Terminated(KeyboardInterrupt):

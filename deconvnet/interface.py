@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from deconvnet.backend import resolve_device, to_host
+from deconvnet.errors import DeconvnetError
 from deconvnet.networks.io import as_network
 from deconvnet.networks.protocols import PhotoNetwork
 from deconvnet.restore.photo.deblur import checked_photo, deblur, psf_of_photo
@@ -68,6 +69,8 @@ def deconvolve(
     >>> bool(abs(picture - sharp).mean() < 0.01)
     True
     """
+    if psf is None:
+        raise DeconvnetError("the PSF is None: hand one over, or call deblur, which finds it")
     options: dict[str, Any] = {"channel_axis": channel_axis, "device": device, "progress": progress}
     return deblur(image, psf=psf, nonblind=method, noise=noise, **options)
 

@@ -3,8 +3,14 @@
 import numpy as np
 import pytest
 import skimage.data
+from hypothesis import HealthCheck, settings
 
 from deconvnet.backend import gpu_available
+
+# Property tests: quick in everyday runs; `--hypothesis-profile=long` looks for ten minutes or so.
+settings.register_profile("quick", max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+settings.register_profile("long", settings.get_profile("quick"), max_examples=2000, print_blob=True)
+settings.load_profile("quick")
 
 
 def pytest_collection_modifyitems(items):

@@ -37,7 +37,7 @@ ALLOWED = {
     "work": RESTORE | {"inspect"},
     "cli": RESTORE | {"inspect", "work", "app"},
     "app": RESTORE | {"work"},
-    "interop": BASE | {"layers"},  # which no room may import
+    "interop": RESTORE,  # which no room may import
     "__init__": {*RESTORE, "kernels", "interface"},
     "__main__": {"cli"},
 }

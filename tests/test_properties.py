@@ -1,18 +1,57 @@
 """Whatever the shape, type, order in memory and values: pictures go through files and functions as promised."""
 
+import contextlib
+import copy
+import functools
+import tempfile
+import warnings
+from pathlib import Path
+
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from PIL import Image
 
 import deconvnet
+from deconvnet.blur.camera import linear_to_srgb, srgb_to_linear
+from deconvnet.blur.convolve import convolve
+from deconvnet.blur.filter_flow import filter_flow
+from deconvnet.colour import luminance
 from deconvnet.errors import DeconvnetError
-from deconvnet.files.formats import WITH_ALPHA
+from deconvnet.files.formats import WITH_ALPHA, WRITABLE
 from deconvnet.io import check_writable, read_image, write_image
+from deconvnet.layers.conv import conv
+from deconvnet.layers.fba import fba
+from deconvnet.layers.psf_softmax import psf_softmax
+from deconvnet.layers.psf_support import psf_support
+from deconvnet.layers.quotient import quotient
+from deconvnet.layers.recombine import recombine
+from deconvnet.metrics import psf_error
+from deconvnet.networks.io import build_network, save_arrays, save_network
+from deconvnet.ops.border import extend_periodically
+from deconvnet.ops.differences import differences
+from deconvnet.ops.edge_taper import edge_taper
+from deconvnet.ops.psf import psf_to_otf
+from deconvnet.ops.resample import resample
 
 LOSSLESS = {".png": (8, 16), ".tif": (8, 16, 32), ".bmp": (8,)}
-quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+#: For what takes long: a fraction of the examples that the profile asks for.
+fewer = settings(max_examples=max(1, settings().max_examples // 4))
+
+
+@functools.cache
+def small_photo_network():
+    scale = {"psf_size": 5, "stages": 1, "filters": 3, "filter_size": 3, "hidden_layers": 1, "features": [2]}
+    return build_network("pyramid", {"scales": [scale]}, rng=np.random.default_rng(0))
+
+
+@functools.cache
+def small_burst_network():
+    config = {"psf_size": 9, "widths": (8, 8), "refinement_width": 8}
+    return build_network("quotient", config, rng=np.random.default_rng(0))
 
 
 @st.composite
@@ -38,7 +77,6 @@ def pictures(draw, least=1, most=20, channels=(0, 1, 2, 3, 4)):
     return array
 
 
-@quick
 @given(
     picture=pictures(channels=(0, 1, 2, 3, 4)),
     suffix=st.sampled_from(sorted(LOSSLESS)),
@@ -63,6 +101,7 @@ def test_lossless_files_hold_what_was_written(tmp_path, picture, suffix, wish):
 
 
 def _check(function, picture):
+    """What a function makes of a picture, which it must not change: floats in [0, 1], or None if it was refused."""
     before = picture.copy()
     try:
         found = function(picture)
@@ -75,14 +114,13 @@ def _check(function, picture):
     return found
 
 
-@quick
 @given(picture=pictures(), psf=hnp.arrays("uint8", st.tuples(st.integers(1, 7), st.integers(1, 7))))
 def test_deconvolve_keeps_the_shape_or_says_why_not(picture, psf):
     found = _check(lambda image: deconvnet.deconvolve(image, psf, method="wiener", device="cpu"), picture)
     assert found is None or found.shape == picture.shape
 
 
-@settings(quick, max_examples=15)
+@fewer
 @given(pair=pictures(least=63, most=68), channels_first=st.booleans())
 def test_bursts_keep_the_axes_or_say_why_not(pair, channels_first):
     axis = 0 if channels_first else -1
@@ -93,7 +131,78 @@ def test_bursts_keep_the_axes_or_say_why_not(pair, channels_first):
     assert (found is None) == (min(pair.shape[:2]) < 65 or (pair.ndim == 3 and pair.shape[-1] not in (1, 3)))
 
 
-@quick
+@given(picture=pictures(least=12, most=40), size=st.sampled_from([3, 5, 9, "auto"]), refine=st.booleans())
+def test_a_photo_keeps_its_shape_or_is_refused(picture, size, refine):
+    options = {"model": small_photo_network(), "psf_size": size, "refine": refine, "device": "cpu"}
+    found = _check(lambda image: deconvnet.deblur(image, nonblind="wiener", **options), picture)
+    psf = None
+    with contextlib.suppress(DeconvnetError):
+        psf = deconvnet.estimate_psf(picture, **options)
+    assert (found is None) == (psf is None)
+    if psf is not None:
+        assert found.shape == picture.shape
+        assert psf.dtype == np.float32 and psf.min() >= 0 and abs(psf.sum() - 1) < 1e-4
+
+
+@fewer
+@given(picture=pictures(least=65, most=80, channels=(0, 1, 3)), channels=st.sampled_from(["luma", "rgb"]))
+def test_a_burst_by_a_network_keeps_its_shape(picture, channels):
+    options = {"model": small_burst_network(), "channels": channels, "register": "none", "stride": 16, "device": "cpu"}
+    found = _check(lambda image: deconvnet.deblur_burst([image, image, image], **options), picture)
+    assert found.shape == picture.shape
+
+
+#: What somebody may hand over for an option.
+anything = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 70),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=3),
+    st.sampled_from(["auto", "cpu", "fba", "mean", "wiener", "none", "rgb", "translation", "homography"]),
+    st.lists(st.integers(0, 3), max_size=2),
+    st.just(np.ones((3, 3))),
+)
+OPTIONS = {
+    "deblur": (
+        "psf_size",
+        "psf_sharpen",
+        "psf_threshold",
+        "psf",
+        "nonblind",
+        "noise",
+        "channel_axis",
+        "device",
+        "model",
+    ),
+    "estimate_psf": ("psf_size", "sharpen", "threshold", "channel_axis", "device", "model"),
+    "deconvolve": ("psf", "method", "noise", "channel_axis", "device"),
+    "deblur_burst": ("method", "stride", "channels", "register", "p", "channel_axis", "device", "model"),
+}
+
+
+@given(data=st.data(), function=st.sampled_from(sorted(OPTIONS)))
+def test_options_of_any_kind_are_taken_or_refused_in_one_line(data, function):
+    photo = np.random.default_rng(0).random((66, 66, 3), dtype=np.float32)
+    name = data.draw(st.sampled_from(OPTIONS[function]))
+    options = {"device": "cpu", "nonblind" if function == "deblur" else "method": "wiener"}
+    if function in ("deblur", "estimate_psf"):
+        options |= {"model": small_photo_network(), "psf_size": 5, "refine": False}
+    if function == "deblur_burst":
+        options |= {"model": small_burst_network(), "method": "fba", "register": "none"}
+        options |= {"method": "network"} if name in ("stride", "model") else {}
+    if function == "deconvolve":
+        options["psf"] = np.ones((3, 3))
+    if function == "estimate_psf":
+        options.pop("method")
+    options[name] = data.draw(anything)
+    try:
+        getattr(deconvnet, function)([photo] * 2 if function == "deblur_burst" else photo, **options)
+    except DeconvnetError as error:
+        assert "\n" not in str(error)
+
+
 @given(shape=hnp.array_shapes(min_dims=0, max_dims=5, max_side=4), kind=st.sampled_from("?iufcSUOmM"))
 def test_what_is_no_picture_is_refused_in_one_line(shape, kind):
     array = np.zeros(shape, dtype={"u": "uint32", "S": "S1", "U": "U1", "m": "m8[s]", "M": "M8[s]"}.get(kind, kind))
@@ -107,7 +216,6 @@ def test_what_is_no_picture_is_refused_in_one_line(shape, kind):
         assert "\n" not in str(refusal.value)
 
 
-@quick
 @given(name=st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=30))
 def test_any_name_can_be_written_or_is_refused_in_one_line(tmp_path, name):
     path = tmp_path / f"{name}.png"
@@ -118,3 +226,157 @@ def test_any_name_can_be_written_or_is_refused_in_one_line(tmp_path, name):
         return
     assert read_image(path).pixels.shape == (2, 2)
     path.unlink()
+
+
+@functools.cache
+def _whole_files():
+    """Bytes of small picture files of every kind, by suffix."""
+    picture = np.random.default_rng(0).random((12, 15, 3))
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for suffix, depths in WRITABLE.items():
+            for bits in depths:
+                path = Path(folder) / f"a{suffix}"
+                with contextlib.suppress(DeconvnetError):  # formats of extras that are not installed
+                    write_image(path, picture, bits)
+                    found[suffix, bits] = path.read_bytes()
+    return found
+
+
+@st.composite
+def damaged(draw, files):
+    """The name of a file among some, and its bytes, some of them changed, left out or doubled."""
+    name = draw(st.sampled_from(sorted(files)))
+    changed = bytearray(files[name])
+    for _ in range(draw(st.integers(1, 6))):
+        upto = max(1, min(len(changed), draw(st.sampled_from([64, 400, len(changed)]))))
+        start = draw(st.integers(0, upto - 1))
+        end = start + draw(st.integers(0, 8))
+        changed[start:end] = draw(st.one_of(st.binary(max_size=8), st.just(bytes(changed[start:end]) * 2)))
+    return name, bytes(changed)
+
+
+@given(file=st.deferred(lambda: damaged(_whole_files())))
+def test_damaged_files_are_read_or_refused_in_one_line(tmp_path, file):
+    (suffix, _), content = file
+    path = tmp_path / f"damaged{suffix}"
+    path.write_bytes(content)
+    with warnings.catch_warnings(), most_pixels(4_000_000):
+        warnings.simplefilter("ignore")
+        try:
+            found = read_image(path)
+        except DeconvnetError as error:
+            assert "\n" not in str(error) and path.name in str(error)
+        else:
+            assert found.pixels.dtype == np.float32 and 0 <= found.pixels.min() <= found.pixels.max() <= 1
+            again = tmp_path / f"again{suffix}"
+            write_image(again, found.pixels, found.bits if suffix in (".tif", ".tiff") else 8, found.metadata)
+            assert read_image(again).pixels.shape == found.pixels.shape
+
+
+@contextlib.contextmanager
+def most_pixels(count):
+    """Damaged headers promise huge pictures, which are another test's."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = count
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+@functools.cache
+def _model_files():
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for network in (small_photo_network(), small_burst_network()):
+            save_network(Path(folder) / "model.safetensors", network)
+            found[network.kind] = (Path(folder) / "model.safetensors").read_bytes()
+    return found
+
+
+@given(file=st.deferred(lambda: damaged(_model_files())))
+def test_damaged_models_are_loaded_or_refused_in_one_line(tmp_path, file):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(file[1])
+    try:
+        network = deconvnet.load_model(path)
+    except DeconvnetError as error:
+        assert "\n" not in str(error) and path.name in str(error)
+    else:
+        assert network.kind in ("photo", "burst")
+
+
+#: Values that JSON may hold in the place of any setting.
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 60) | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@given(data=st.data(), which=st.sampled_from(["photo", "burst"]))
+def test_models_with_any_configuration_are_loaded_or_refused_in_one_line(tmp_path, data, which):
+    network = small_photo_network() if which == "photo" else small_burst_network()
+    config = copy.deepcopy(network.config)
+    inner = config["scales"][0] if "scales" in config and data.draw(st.booleans()) else config
+    inner[data.draw(st.sampled_from(sorted(inner)) | st.text(max_size=3))] = data.draw(json_values)
+    record = {"kind": network.kind, "network": network.name, "config": config, "training": {}}
+    path = tmp_path / "model.safetensors"
+    save_arrays(path, network.state(), record)
+    try:
+        deconvnet.load_model(path)
+    except DeconvnetError as error:
+        assert "\n" not in str(error) and path.name in str(error)
+
+
+def _pairs(rng, side):
+    """Functions of the layers and operations, each with an array that it takes, by name."""
+    psf = rng.random((3, 5))
+    weights = rng.standard_normal((2, 3))
+    return {
+        "quotient": (lambda x: quotient(x, x[..., ::-1], 0.5)[0], (2, 2, side, side + 1)),
+        "recombine": (lambda x: recombine(x, weights.astype(x.dtype)), (2, 3, side, 7)),
+        "conv": (lambda x: conv(x, np.ones((2, 3, 3, 3), x.dtype), border="same"), (2, 3, side, side + 2)),
+        "psf_support": (lambda x: psf_support(x, 3)[0], (2, side, side)),
+        "psf_softmax": (lambda x: psf_softmax(x, 3), (4, 9)),
+        "fba": (lambda x: fba(x)[0], (2, 3, side, side)),
+        "edge_taper": (lambda x: edge_taper(x, 3), (2, side, side + 3)),
+        "extend_periodically": (lambda x: extend_periodically(x, (side + 4, side + 6)), (3, side, side + 1)),
+        "resample": (lambda x: resample(x, (5, side + 2)), (2, side, side + 1)),
+        "differences": (lambda x: np.stack(differences(x)), (2, side, side + 1)),
+        "psf_to_otf": (lambda x: psf_to_otf(x, (side, side)), (2, 5, 5)),
+        "convolve": (lambda x: convolve(x, psf.astype(x.dtype), "reflect"), (2, side, side + 1)),
+        "filter_flow": (lambda x: filter_flow(x, np.ones((1, 2, 3, 3), x.dtype) / 9), (side + 10, side + 20)),
+        "luminance": (luminance, (side, side, 3)),
+        "linear_to_srgb": (linear_to_srgb, (side, 3)),
+        "srgb_to_linear": (srgb_to_linear, (side, 3)),
+        "psf_error": (lambda x: psf_error(x, x[..., ::-1] + 1), (2, side, side)),
+    }
+
+
+@given(
+    name=st.sampled_from(sorted(_pairs(np.random.default_rng(0), 9))),
+    side=st.integers(8, 24),
+    dtype=st.sampled_from(["float32", "float64"]),
+    order=st.sampled_from(["F", "reversed", "strided", "read-only"]),
+    seed=st.integers(0, 99),
+)
+def test_the_order_in_memory_changes_nothing(name, side, dtype, order, seed):
+    rng = np.random.default_rng(seed)
+    function, shape = _pairs(rng, side)[name]
+    plain = rng.random(shape).astype(dtype)
+    match order:
+        case "F":
+            other = np.asfortranarray(plain)
+        case "reversed":
+            other = np.ascontiguousarray(plain[::-1, ..., ::-1])[::-1, ..., ::-1]
+        case "strided":
+            other = np.repeat(plain, 2, axis=-1)[..., ::2]
+        case _:
+            other = plain.copy()
+            other.flags.writeable = False
+    expected, found = function(plain), function(other)
+    assert found.dtype == expected.dtype and found.real.dtype == dtype and found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=1e-4 if dtype == "float32" else 1e-9, atol=1e-6)
+    np.testing.assert_array_equal(other, plain)

@@ -25,8 +25,19 @@ LIBRARIES = (
     "safetensors",
     "matplotlib",
 )
-#: What the extras install, by their names.
-EXTRAS = {"cuda12": "cupy-cuda12x", "cuda13": "cupy-cuda13x", "app": "nicegui", "heif": "pillow-heif", "raw": "rawpy"}
+#: What tells that an extra is installed, by the extras' names.
+EXTRAS = {
+    "cuda12": "cupy-cuda12x",
+    "cuda13": "cupy-cuda13x",
+    "app": "nicegui",
+    "heif": "pillow-heif",
+    "raw": "rawpy",
+    "torch": "torch",
+    "napari": "napari",
+    "docs": "sphinx",
+    "test": "pytest",
+    "dev": "mypy",
+}
 
 
 def add_info(commands: Subparsers) -> None:

@@ -29,7 +29,7 @@ class EdgeTaper(Layer):
     def forward(
         self, x: Array, *, scale: float = 1.0, grid: Sequence[int] | None = None, train: bool = False
     ) -> tuple[Array, tuple | None]:
-        """Faded images (..., H, W), or (..., *grid), of images ``x (..., H, W)``."""
+        """Faded images (..., H, W), or (..., H', W') of the grid, of images ``x (..., H, W)``."""
         return edge_taper(x, self.width, scale=scale, grid=grid), ((x.shape[-2:], scale) if train else None)
 
     def backward(self, dy: Array, cache: tuple) -> Array:

@@ -227,7 +227,7 @@ class LearnableFBA(Layer):
     Notes
     -----
     h_φ is two 1×1 convolutions across the frames of the log magnitudes at each frequency (Wieschollek et al. 2016,
-    Eq. 6, doi:10.1007/978-3-319-54190-7_3). Its output layer starts at zero, so the layer starts exactly as `fba`:
+    Eq. 6, doi:10.1007/978-3-319-54190-7_3). Its output layer starts at zero, so the layer starts exactly as `fba`::
 
         softmax   u = F⁻¹[ Σ_i softmax_i(p · log|α̂| + h_φ) α̂_i ]       weights are positive and sum to one
         eq6       u = F⁻¹[ Σ_i (softmax_i(p · log|α̂|) + h_φ,i) α̂_i ]   weights are whatever is learned, as printed

@@ -70,7 +70,7 @@ def psf_least_squares(
     Notes
     -----
     ``min ½ Σ_m ‖psf * x_m − y_m‖² + ½ β ‖psf‖² + ½ α ‖psf − start‖²  subject to psf ≥ 0`` on the support. With A the
-    correlation of the images at lags below k and b their correlation with the blurry ones, both from one transform,
+    correlation of the images at lags below k and b their correlation with the blurry ones, both from one transform, ::
 
         a_t = p_t + μ_t (p_t − p_{t−1}),   p_{t+1} = max(a_t − (A a_t + (β + α) a_t − b − α start) / L, 0)
 

@@ -105,7 +105,7 @@ def sparse_latents(
 
     Notes
     -----
-    With ∂ the differences to the next pixel, ``w₀ = 0`` and ``n = 0 … N``:
+    With ∂ the differences to the next pixel, ``w₀ = 0`` and ``n = 0 … N``::
 
         x_n     = F⁻¹[ (conj(F psf) F y + c_n F(∂ᵀ w_n)) / (|F psf|² + c_n |F ∂|²) ],      w_{n+1} = shrink(∂ x_n, t_n)
 

@@ -107,7 +107,7 @@ class QuotientBurst(Layer):
     Notes
     -----
     With R_i the relative spectra and power spectra of the frames (`RelativeSpectra`), K_i the softmax
-    PSFs of the dense network, Y_i the patches (mean removed, borders faded):
+    PSFs of the dense network, Y_i the patches (mean removed, borders faded)::
 
         x̂ = F⁻¹[ Σ conj(K_i) Y_i / (Σ |K_i|² + β) ],    log β(f) = ν(f) + Σ_r h_r b_r(|f|)
 

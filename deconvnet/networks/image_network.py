@@ -147,7 +147,7 @@ class ImageNetwork(Layer):
     Notes
     -----
     With s the sparse picture, q the quotients and N the networks, which see differences of pictures, the noise level
-    and what was seen:
+    and what was seen::
 
         x₁ = s + N₁(s, q),    x₂ = F⁻¹[ (conj(K) Y + μσ² F x₁) / (|K|² + μσ²) ],    x = x₂ + N₂(x₂, x₁, q)
 

@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 
 from deconvnet._version import __version__
 from deconvnet.backend import Array, to_host
-from deconvnet.errors import DeconvnetError
+from deconvnet.errors import DeconvnetError, short
 from deconvnet.files import replacing
 from deconvnet.networks.config import check_config, check_weights
 from deconvnet.networks.protocols import Network
@@ -190,6 +190,8 @@ def as_network(model: str | os.PathLike[str] | Network, kind: str, device: str) 
     """
     if isinstance(model, (str, os.PathLike)):
         return load_network(model, kind=kind, device=device)
+    if not isinstance(getattr(model, "kind", None), str):
+        raise DeconvnetError(f"the model is {short(model)}: name one that ships, a file, or a loaded network")
     if model.kind != kind:
         raise DeconvnetError(f"the model is for a {model.kind}, and a {kind} needs one of its own kind")
     return model.to(device)

@@ -122,7 +122,7 @@ class ScaleFreeStage(Layer):
     Notes
     -----
     With ``p`` the PSF of the coarser level, resized to this one's pixels (a delta on the coarsest), and ``y`` the
-    picture of this level:
+    picture of this level::
 
         x, x', e = latent picture, the same with few edges, and these edges     (`sparse_latents`)
         x̃_i      = e_i + features of (y, x, x')               (Schuler et al. 2015, Eq. (2), with e_1, e_2 beside it)

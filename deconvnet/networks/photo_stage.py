@@ -42,7 +42,7 @@ class Stage(Layer):
 
     Notes
     -----
-    The feature images fade at their borders and are continued with zeros to a size with a fast DFT, before
+    The feature images fade at their borders and are continued with zeros to a size with a fast DFT, before ::
 
         psf = normalise(clip(crop(F⁻¹[ Σ conj(F x̃_i) F ỹ_i / ( Σ |F x̃_i|² + β_k ) ])))     (Eq. (4), Sec. 3.1.2)
         x   = F⁻¹[ conj(F psf) F y / ( |F psf|² + β_x ) ]                                   (Eq. (5))

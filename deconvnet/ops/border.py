@@ -67,11 +67,11 @@ def extend_periodically(x: Array, shape: tuple[int, int]) -> Array:
     ----------
     x : real array (..., H, W)
     shape : (int, int)
-        Height and width of the result, at most twice those of ``x``; see `extended_shape`.
+        Height H' and width W' of the result, at most twice those of ``x``; see `extended_shape`.
 
     Returns
     -------
-    real array (..., *shape)
+    real array (..., H', W')
         ``x`` is its top left part.
 
     Raises
@@ -100,7 +100,7 @@ def extend_periodically(x: Array, shape: tuple[int, int]) -> Array:
 
 
 def extend_periodically_backward(dy: Array, shape: tuple[int, int]) -> Array:
-    """Adjoint of `extend_periodically`: gradient (..., *shape) of images of that height and width."""
+    """Adjoint of `extend_periodically`: gradient (..., H, W) of images of that height and width."""
     xp = array_module(dy)
     wide = _extend_last_backward(dy.swapaxes(-2, -1), shape[0]).swapaxes(-2, -1)
     return xp.ascontiguousarray(_extend_last_backward(wide, shape[1]))

@@ -63,7 +63,7 @@ def edge_taper(x: Array, width: int, *, scale: float = 1.0, grid: Sequence[int] 
 
     Returns
     -------
-    real array (..., H, W), or (..., *grid)
+    real array (..., H, W), or (..., H', W') of the grid
         Dtype of ``x``.
 
     Notes
@@ -90,7 +90,7 @@ def edge_taper_backward(dy: Array, shape: tuple[int, int], width: int, *, scale:
 
     Parameters
     ----------
-    dy : real array (..., *grid)
+    dy : real array (..., H, W), or (..., H', W') of the grid
     shape : (int, int)
         Height H and width W of the images.
     width, scale

@@ -66,11 +66,11 @@ def resample(x: Array, shape: tuple[int, int]) -> Array:
     ----------
     x : real array (..., H, W)
     shape : (int, int)
-        Height and width wanted.
+        Height H' and width W' wanted.
 
     Returns
     -------
-    real array (..., *shape)
+    real array (..., H', W')
 
     Notes
     -----
@@ -90,6 +90,6 @@ def resample(x: Array, shape: tuple[int, int]) -> Array:
 
 
 def resample_backward(dy: Array, shape: tuple[int, int]) -> Array:
-    """Adjoint of `resample`: gradient (..., *shape) of images of that height and width."""
+    """Adjoint of `resample`: gradient (..., H, W) of images of that height and width."""
     rows, columns = _taps(shape[0], dy.shape[-2])[1], _taps(shape[1], dy.shape[-1])[1]
     return _apply(_apply(dy, *rows, -2), *columns, -1)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from deconvnet.backend import Array, cupy, to_device, to_host
-from deconvnet.errors import DeconvnetError
+from deconvnet.errors import DeconvnetError, is_whole, short
 
 __all__ = ["as_array", "as_floats", "as_given", "taken"]
 
@@ -94,8 +94,10 @@ def taken(given: Any, name: str, channel_axis: int | None = -1) -> tuple[np.ndar
         return array, lambda result: as_given(result, given)
     if array.ndim != 3:
         return array, lambda result: as_given(result, given)
-    if not -3 <= channel_axis < 3:
-        raise DeconvnetError(f"{name} has three axes, and none is {channel_axis}: channel_axis is -1 for (H, W, C)")
+    if not is_whole(channel_axis, -3, 2):
+        raise DeconvnetError(
+            f"{name} has three axes, and none is {short(channel_axis)}: channel_axis is -1 for (H, W, C)"
+        )
 
     def give_back(result: np.ndarray) -> Any:
         return as_given(np.ascontiguousarray(np.moveaxis(result, -1, channel_axis)), given)

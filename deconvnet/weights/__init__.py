@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from deconvnet.errors import DeconvnetError
+from deconvnet.errors import DeconvnetError, short
 
 __all__ = ["find_model", "shipped_models"]
 
@@ -38,6 +39,8 @@ def find_model(name_or_path: str | Path) -> Path:
     DeconvnetError
         If there is neither such a name nor such a file.
     """
+    if not isinstance(name_or_path, (str, os.PathLike)):
+        raise DeconvnetError(f"the model is {short(name_or_path)}: name one that ships, or a file")
     path = Path(name_or_path)
     if path.is_file():
         return path

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from deconvnet.backend import Array, array_module, resolve_device, to_device, to_host
 from deconvnet.colour import luminance, transfer_colour
-from deconvnet.errors import DeconvnetError
+from deconvnet.errors import DeconvnetError, is_number, is_whole, one_of, short
 from deconvnet.kernels.ahead import needs
 from deconvnet.networks.io import as_network
 from deconvnet.networks.protocols import PsfBurstNetwork
@@ -162,12 +162,11 @@ def deblur_burst(
         ("channels", channels, CHANNELS),
         ("register", register, REGISTRATIONS),
     ):
-        if value not in known:
-            raise DeconvnetError(f"unknown {name} {value!r}: use one of {', '.join(known)}")
-    if not (isinstance(stride, (int, np.integer)) and 1 <= stride <= 16):
-        raise DeconvnetError(f"the stride must be a whole number from 1 to 16, not {stride}")
-    if not (np.isfinite(p) and p >= 0):
-        raise DeconvnetError(f"the power p must be a finite number from 0 up, not {p}")
+        one_of(value, known, name)
+    if not is_whole(stride, 1, 16):
+        raise DeconvnetError(f"the stride must be a whole number from 1 to 16, not {short(stride)}")
+    if not is_number(p, 0):
+        raise DeconvnetError(f"the power p must be a finite number from 0 up, not {short(p)}")
     if return_psfs and method != "network":
         raise DeconvnetError(f"method {method!r} estimates no PSFs: use a network")
     device = resolve_device(device)

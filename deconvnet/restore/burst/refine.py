@@ -241,11 +241,11 @@ def refine_burst_psfs(frames: Array, psfs: Array, *, weights: Array | None = Non
     Latent image and PSFs in turn. The latent image first has few edges (`EDGE_STEPS` times); then, X being its
     spectrum under a Gaussian prior whose gradients have the power S at each radius, its expectation and variance are
     known in closed form, the former by the multi-frame quotient (Schuler et al. 2015, Eq. (5),
-    doi:10.1109/TPAMI.2015.2481418, over frames):
+    doi:10.1109/TPAMI.2015.2481418, over frames)::
 
         E X = Σ_i conj(K_i) Y_i / D,    var X = σ² / D,    D = Σ_i |K_i|² + σ² |F∇|² / S
 
-    and the PSFs that are then most likely solve, for every frame alone, with ∇ the two differences,
+    and the PSFs that are then most likely solve, for every frame alone, with ∇ the two differences, ::
 
         min ‖psf * ∇E x − ∇y_i‖² + ⟨psf, A psf⟩ + β ‖psf − given‖²,  psf ≥ 0,
 

@@ -43,7 +43,7 @@ def shrink_hyper_laplacian(v: Array, beta: float, alpha: float = ALPHA, steps: i
 
     Notes
     -----
-    With ``s = beta^(−1/(2 − alpha))``, w/s depends on v/s only. For |v/s| below a threshold the minimum is at 0;
+    With ``s = beta^(−1/(2 − alpha))``, w/s depends on v/s only. For ``|v/s|`` below a threshold the minimum is at 0;
     above, it is the larger root of ``w + alpha w^(alpha − 1) = v`` (in units of s), a convex increasing function
     there, which Newton's steps from ``w = v`` approach from one side. `sparse_divergence` has a table.
     """

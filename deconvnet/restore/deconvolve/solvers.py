@@ -8,7 +8,7 @@ import numpy as np
 
 from deconvnet import parallel
 from deconvnet.backend import Array, array_module
-from deconvnet.errors import DeconvnetError
+from deconvnet.errors import DeconvnetError, is_number, one_of, short
 from deconvnet.kernels.photo.median_magnitude import median_magnitude
 from deconvnet.ops.border import extend_periodically
 from deconvnet.restore.deconvolve.operators import SATURATED, Blur, Convolution, PixelWeights
@@ -32,6 +32,8 @@ METHODS = ("hyper-laplacian", "wiener")
 EXACT_PSF = 0.005
 REFINED_PSF = 0.0075
 ESTIMATED_PSF = 0.0125
+#: The least standard deviation of noise that is taken; float32 holds no less.
+LEAST_NOISE = 1e-6
 #: Weight of the data term times the noise variance.
 DATA_WEIGHT = 0.2
 #: Weights that draw the auxiliary gradients to those of the picture, one after the other.
@@ -238,10 +240,9 @@ def check_options(method: str, noise: float | None) -> None:
     ------
     DeconvnetError
     """
-    if method not in METHODS:
-        raise DeconvnetError(f"unknown non-blind method {method!r}: use one of {', '.join(METHODS)}")
-    if noise is not None and not (np.isfinite(noise) and noise > 0):
-        raise DeconvnetError(f"the noise level must be a finite number above 0, not {noise}")
+    one_of(method, METHODS, "non-blind method")
+    if noise is not None and not is_number(noise, LEAST_NOISE, 1):
+        raise DeconvnetError(f"the noise level must be a number from {LEAST_NOISE:g} to 1, not {short(noise)}")
 
 
 def deconvolve(
@@ -266,7 +267,8 @@ def deconvolve(
         Sparse prior on gradients, or a Gaussian one, which is a little quicker, softer, and rings more.
     noise : float, optional
         Standard deviation of all that the blur leaves unexplained; a larger value gives a smoother picture, and
-        forgives a PSF that is not quite right. By default √(`estimate_noise`² + ``psf_error``²) of each channel.
+        forgives a PSF that is not quite right. By default the root of the sum of the squares of `estimate_noise` and
+        ``psf_error``, for each channel.
     psf_error : float
         What errors of the PSF leave unexplained: `EXACT_PSF` or `ESTIMATED_PSF`, for instance. Not used if the noise
         is given.

@@ -8,7 +8,7 @@ import numpy as np
 
 from deconvnet import parallel
 from deconvnet.backend import Array, array_module
-from deconvnet.errors import DeconvnetError
+from deconvnet.errors import DeconvnetError, is_number, is_whole, short
 from deconvnet.networks.protocols import PhotoNetwork
 from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve
 from deconvnet.restore.photo.psf_cleanup import (
@@ -55,26 +55,27 @@ def check_psf_options(
     DeconvnetError
         If the network has no such size, or a number is out of its range.
     """
-    if not (np.isfinite(sharpen) and 0 <= sharpen <= 2):
-        raise DeconvnetError(f"a PSF is sharpened by 0 to 2 pixels (psf_sharpen, --psf-sharpen), not {sharpen}")
-    if not 0 <= threshold < 1:
+    if not is_number(sharpen, 0, 2):
+        raise DeconvnetError(f"a PSF is sharpened by 0 to 2 pixels (psf_sharpen, --psf-sharpen), not {short(sharpen)}")
+    if not (is_number(threshold, 0, 1) and threshold < 1):
         raise DeconvnetError(
-            f"a PSF's threshold (psf_threshold, --psf-threshold) is from 0 to below 1, not {threshold}"
+            f"a PSF's threshold (psf_threshold, --psf-threshold) is from 0 to below 1, not {short(threshold)}"
         )
-    if psf_size == "auto":
-        return psf_size
-    if isinstance(psf_size, str) and psf_size.isdigit():
-        psf_size = int(psf_size)
+    if isinstance(psf_size, str):
+        if psf_size == "auto":
+            return psf_size
+        if psf_size.isdecimal():
+            psf_size = int(psf_size)
     sizes = network.trained_sizes()
-    if psf_size in sizes:
+    if is_whole(psf_size) and psf_size in sizes:
         return int(psf_size)
     if not refine:
         raise DeconvnetError(
-            f"the model has no PSF size {psf_size}: use {', '.join(map(str, sizes))} or auto, or another model"
+            f"the model has no PSF size {short(psf_size)}: use {', '.join(map(str, sizes))} or auto, or another model"
         )
-    if not isinstance(psf_size, int) or psf_size < 3 or psf_size % 2 == 0:
-        raise DeconvnetError(f"a PSF size is odd and at least 3 (or auto), not {psf_size}")
-    return psf_size
+    if not is_whole(psf_size, 3) or int(psf_size) % 2 == 0:
+        raise DeconvnetError(f"a PSF size is odd and at least 3 (or auto), not {short(psf_size)}")
+    return int(psf_size)
 
 
 def _usable_sizes(network: PhotoNetwork, shape: Sequence[int], psf_size: int | str) -> list[int]:

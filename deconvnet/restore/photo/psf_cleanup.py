@@ -171,7 +171,7 @@ def sparsity_cost(image: Array, border: int = 0) -> float:
     Returns
     -------
     float
-        ``R · S²``, where R is the mean of |d|^0.8 and S the mean of |d| over the root mean square of d, over all
+        ``R · S²``, where R is the mean of ``|d|^0.8`` and S that of ``|d|`` over the root mean square of d, over all
         differences d between neighbours down and across.
 
     Notes
