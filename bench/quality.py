@@ -118,7 +118,7 @@ def _parser():
         action="store_false",
         help="the networks' PSFs as they are (photos: at the model's sizes)",
     )
-    photo.add_argument("--nonblind", choices=METHODS, default=METHODS[0])
+    photo.add_argument("--nonblind", metavar="|".join((*METHODS, "FILE")), default=METHODS[0])
     photo.add_argument("--nonblind-noise", type=float, metavar="SIGMA", help="for the deconvolution (estimated)")
     photo.add_argument("--varying", action="store_true", help="pairs: the blur changes over the picture")
     photo.add_argument("--peers", action="store_true", help="scikit-image's non-blind methods with the true PSF too")

@@ -54,9 +54,9 @@ def add_photo(commands: Subparsers) -> None:
     blur.add_argument("--varying", action="store_true", help="the blur changes over the picture: the camera turned")
     parser.add_argument(
         "--nonblind",
-        choices=("hyper-laplacian", "wiener"),
+        metavar="hyper-laplacian|wiener|FILE",
         default="hyper-laplacian",
-        help="method of the final deconvolution (default hyper-laplacian)",
+        help="method of the final deconvolution, or the model.safetensors of train.image (default hyper-laplacian)",
     )
     parser.add_argument(
         "--noise", type=float, metavar="SIGMA", help="noise of the photo, in 0..1 (estimated); more is smoother"

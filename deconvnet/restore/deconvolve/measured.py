@@ -5,8 +5,7 @@ from __future__ import annotations
 from deconvnet.backend import Array, array_module, irfft2, rfft2
 from deconvnet.networks.image_network import Measured
 from deconvnet.ops.differences import differences, differences_adjoint, differences_power
-from deconvnet.restore.deconvolve.priors import shrink_hyper_laplacian
-from deconvnet.restore.deconvolve.solvers import CONTINUATION, DATA_WEIGHT
+from deconvnet.restore.deconvolve.priors import CONTINUATION, DATA_WEIGHT, shrink_hyper_laplacian
 
 __all__ = ["measure"]
 
@@ -17,7 +16,7 @@ WEAK, MIDDLE = 40.0, 200.0
 FILLS = 3
 
 
-def measure(y: Array, otf: Array, noise: Array, seen: Array) -> Measured:
+def measure(y: Array, otf: Array, noise: Array, seen: Array, *, sparse: Array | None = None) -> Measured:
     """Quotients of blurry pictures on a periodic grid.
 
     Parameters
@@ -30,6 +29,8 @@ def measure(y: Array, otf: Array, noise: Array, seen: Array) -> Measured:
         Standard deviation of what the PSF leaves unexplained, above 0.
     seen : real array (B, H, W)
         1 where the picture was seen, else 0.
+    sparse : real array (B, H, W), optional
+        A picture deconvolved with a sparse prior that accounts for what was not seen; by default a rough one.
 
     Returns
     -------
@@ -52,15 +53,19 @@ def measure(y: Array, otf: Array, noise: Array, seen: Array) -> Measured:
         return power + y.dtype.type(strength) * variance * gradient_power
 
     middle = regularised(MIDDLE)
-    for _ in range(FILLS):
-        predicted = irfft2(power * otf / middle * rfft2(y), shape)  # K · conj(K) Y / (…)
-        y = seen * y + (1 - seen) * predicted
+    for _ in range(FILLS if sparse is None else 1):
+        # K x, of the picture so far: x = conj(K) Y / (…)
+        seen_through = power * otf / middle * rfft2(y) if sparse is None else otf * rfft2(sparse)
+        y = seen * y + (1 - seen) * irfft2(seen_through, shape)
     data_hat = otf.conj() * rfft2(y)
-    sparse = quotient = irfft2(data_hat / middle, shape)
+    quotient = irfft2(data_hat / middle, shape)
+    quotients = xp.stack([irfft2(data_hat / regularised(WEAK), shape), quotient])
+    if sparse is not None:
+        return Measured(sparse, quotients, data_hat, power, noise, seen)
+    sparse = quotient
     for beta in CONTINUATION:
         gradients = [shrink_hyper_laplacian(d, beta) for d in differences(sparse)]
         weight = y.dtype.type(beta / DATA_WEIGHT) * variance
         drawn_hat = rfft2(differences_adjoint(*gradients))
         sparse = irfft2((data_hat + weight * drawn_hat) / (power + weight * gradient_power), shape)
-    quotients = xp.stack([irfft2(data_hat / regularised(WEAK), shape), quotient])
     return Measured(sparse, quotients, data_hat, power, noise, seen)

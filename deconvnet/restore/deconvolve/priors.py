@@ -9,10 +9,14 @@ import numpy as np
 from deconvnet.backend import Array, array_module
 from deconvnet.kernels.photo.table_shrinkage import table_shrinkage
 
-__all__ = ["ALPHA", "shrink_hyper_laplacian", "sparse_divergence"]
+__all__ = ["ALPHA", "CONTINUATION", "DATA_WEIGHT", "shrink_hyper_laplacian", "sparse_divergence"]
 
 #: Exponent of the hyper-Laplacian prior.
 ALPHA = 0.8
+#: Weight of the data term times the noise variance.
+DATA_WEIGHT = 0.2
+#: Weights that draw the auxiliary gradients to those of the picture, one after the other.
+CONTINUATION = (4.0, 16.0, 64.0, 256.0)
 #: Entries of the table of the shrinkage for each unit, and where it ends.
 RESOLUTION, TABLE_END = 64, 256
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,9 +12,12 @@ from deconvnet import parallel
 from deconvnet.backend import Array, array_module
 from deconvnet.errors import DeconvnetError, is_number, one_of, short
 from deconvnet.kernels.photo.median_magnitude import median_magnitude
+from deconvnet.networks.image_network import ImageNetwork
+from deconvnet.networks.io import load_network
 from deconvnet.ops.border import extend_periodically
+from deconvnet.restore.deconvolve.measured import measure
 from deconvnet.restore.deconvolve.operators import SATURATED, Blur, Convolution, PixelWeights
-from deconvnet.restore.deconvolve.priors import sparse_divergence
+from deconvnet.restore.deconvolve.priors import CONTINUATION, DATA_WEIGHT, sparse_divergence
 
 __all__ = [
     "ESTIMATED_PSF",
@@ -34,10 +39,6 @@ REFINED_PSF = 0.0075
 ESTIMATED_PSF = 0.0125
 #: The least standard deviation of noise that is taken; float32 holds no less.
 LEAST_NOISE = 1e-6
-#: Weight of the data term times the noise variance.
-DATA_WEIGHT = 0.2
-#: Weights that draw the auxiliary gradients to those of the picture, one after the other.
-CONTINUATION = (4.0, 16.0, 64.0, 256.0)
 #: Steps of conjugate gradients before the first of them, and with each. What lies beyond the border is found slowly.
 FIRST_STEPS, STEPS = 20, 4
 #: The same for differences of colours, which count their noise so many times: errors in them are seen less than grain.
@@ -49,6 +50,8 @@ QUICK_FIRST_STEPS, QUICK_STEPS = 6, 2
 WIENER_STEPS = 10
 #: Weight of the squared gradients in the Gaussian prior.
 WIENER_WEIGHT = 32.0
+#: Noise levels that the network of the final image has been trained on, and the weight from which on a pixel is seen.
+TRAINED_NOISE, SEEN = (0.002, 0.06), 0.5
 #: Channels with at most so many pixels are restored side by side; larger ones one after the other, for their memory,
 #: each with all threads.
 SIDE_BY_SIDE = 2**22
@@ -111,7 +114,8 @@ def deconvolve_with(
     -----
     Minimises ``λ/2 Σ m (Kx − y)² + Σ |∇x|^0.8`` by half-quadratic splitting (Krishnan & Fergus 2009): auxiliary
     gradients w are drawn to ∇x with a weight β that grows, w by `sparse_divergence`, x by a linear system.
-    λ = 0.2 / noise². ``"wiener"`` has ``β/2 Σ |∇x|²`` as prior instead, with one linear system.
+    λ = 0.2 / noise². ``"wiener"`` has ``β/2 Σ |∇x|²`` as prior instead, with one linear system. A network
+    (`deconvnet.networks.image_network`) goes on from the sparse picture; differences of colours stay without.
 
     The mask m is 0 outside the image: nothing is claimed about what lies beyond the border, the latent image has a
     margin there that explains the light which came from it, and so no ringing starts at the border. With a mask the
@@ -126,6 +130,10 @@ def deconvolve_with(
     """
     check_options(method, noise)
     xp = array_module(image)
+    learned = method not in METHODS
+    if learned and not isinstance(blur, Convolution):
+        raise DeconvnetError("the learned final image is for one PSF: take hyper-laplacian for blur that varies")
+    network = _image_network(method, "cpu" if xp is np else "cuda") if learned else None
     planes = [_Plane(image)] if image.ndim == 2 else _planes(image)
 
     def restore(plane: _Plane) -> Array:
@@ -135,7 +143,10 @@ def deconvolve_with(
         if method == "wiener":
             return _with_gaussian_prior(system)
         steps = (QUICK_FIRST_STEPS, QUICK_STEPS) if quick else (FIRST_STEPS, STEPS)
-        return _with_sparse_prior(system, *((COLOUR_FIRST_STEPS, COLOUR_STEPS) if plane.difference else steps))
+        x = _with_sparse_prior(system, *((COLOUR_FIRST_STEPS, COLOUR_STEPS) if plane.difference else steps))
+        if network is not None and not plane.difference:
+            x = _corrected(network, system, x, level)
+        return system.pixels.inside(x)
 
     if xp is np and blur.shape[0] * blur.shape[1] <= SIDE_BY_SIDE and not blur.in_parts:
         found = parallel.ordered_map(restore, planes)
@@ -212,7 +223,23 @@ def _with_sparse_prior(system: _System, first: int, steps: int) -> Array:
     for beta in CONTINUATION:
         system.update(x)
         x = system.solve(x, sparse_divergence(x, beta), beta, steps)
-    return system.pixels.inside(x)
+    return x
+
+
+@functools.cache
+def _image_network(path: str, device: str) -> ImageNetwork:
+    return load_network(Path(path), kind="image", device=device)
+
+
+def _corrected(network: ImageNetwork, system: _System, sparse: Array, noise: float) -> Array:
+    """What the network makes of a sparse picture (H', W') and the data it came from."""
+    xp = array_module(sparse)
+    assert isinstance(system.blur, Convolution)
+    seen = system.pixels.mask > SEEN
+    otf = system.blur.otf[None]
+    level = xp.asarray([np.clip(noise, *TRAINED_NOISE)], dtype=sparse.dtype)
+    measured = measure(system.extended[None], otf, level, seen[None].astype(sparse.dtype), sparse=sparse[None])
+    return network.forward(measured)[0][0]
 
 
 def _checked_psf(psf: Array, shape: tuple[int, int]) -> Array:
@@ -240,7 +267,8 @@ def check_options(method: str, noise: float | None) -> None:
     ------
     DeconvnetError
     """
-    one_of(method, METHODS, "non-blind method")
+    if not (isinstance(method, str) and Path(method).is_file()):  # not a training of the final image
+        one_of(method, METHODS, "non-blind method")
     if noise is not None and not is_number(noise, LEAST_NOISE, 1):
         raise DeconvnetError(f"the noise level must be a number from {LEAST_NOISE:g} to 1, not {short(noise)}")
 
@@ -263,8 +291,9 @@ def deconvolve(
     psf : float array (h, w)
         Non-negative, not larger than the image; its centre, ``(h // 2, w // 2)``, is what does not move. Scaled to
         sum 1 here.
-    method : {"hyper-laplacian", "wiener"}
-        Sparse prior on gradients, or a Gaussian one, which is a little quicker, softer, and rings more.
+    method : {"hyper-laplacian", "wiener"} or str
+        Sparse prior on gradients; a Gaussian one, which is a little quicker, softer, and rings more; or the sparse one
+        and a network for the final image, the ``model.safetensors`` of `train.image`.
     noise : float, optional
         Standard deviation of all that the blur leaves unexplained; a larger value gives a smoother picture, and
         forgives a PSF that is not quite right. By default the root of the sum of the squares of `estimate_noise` and

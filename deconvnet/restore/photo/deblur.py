@@ -150,7 +150,7 @@ def deblur(
         Zero what is below this share of the estimated PSF's maximum.
     psf : float array (h, w), optional
         The PSF, if it is known; scaled to sum 1 here.
-    nonblind : {"hyper-laplacian", "wiener"}
+    nonblind : {"hyper-laplacian", "wiener"} or str
         Method of the final deconvolution, see `deconvnet.restore.deconvolve.solvers.deconvolve`.
     noise : float, optional
         Standard deviation of the noise and of what errors of the PSF leave unexplained; by default estimated, and

@@ -9,7 +9,10 @@ from deconvnet.blur.convolve import convolve
 from deconvnet.blur.psf import sample_gp_psfs
 from deconvnet.errors import DeconvnetError
 from deconvnet.metrics import psnr
+from deconvnet.networks.image_network import ImageNetwork
+from deconvnet.networks.io import save_network
 from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve, estimate_noise
+from deconvnet.restore.photo.varying import deconvolve_varying
 
 
 @pytest.fixture(scope="module")
@@ -178,3 +181,24 @@ def test_what_cannot_be_used_is_refused(change, message):
     with pytest.raises(DeconvnetError) as refusal:
         deconvolve(**arguments)
     assert message in str(refusal.value)
+
+
+def test_a_network_in_a_file_corrects_the_sparse_picture(blurred, psf, tmp_path):
+    blurry, path = blurred[1], tmp_path / "model.safetensors"
+    network = ImageNetwork(width=4, depth=2)
+    save_network(path, network)
+    sparse = deconvolve(blurry, psf)
+    untrained = deconvolve(blurry, psf, str(path))
+    assert 38 < psnr(untrained, sparse) < 60  # drawn to the data a little
+    network.second.convs[-1].bias.value[...] = 1.0
+    save_network(tmp_path / "brighter.safetensors", network)
+    brighter = deconvolve(blurry, psf, str(tmp_path / "brighter.safetensors"))
+    np.testing.assert_allclose(brighter - untrained, 0.05, atol=1e-4)
+    colours = deconvolve(np.stack([blurry] * 3, axis=-1), psf, str(path))
+    np.testing.assert_allclose(colours[..., 1], untrained, atol=2e-3)
+
+
+def test_a_network_is_for_one_psf(blurred, psf, tmp_path):
+    save_network(tmp_path / "model.safetensors", ImageNetwork(width=4, depth=2))
+    with pytest.raises(DeconvnetError, match="one PSF"):
+        deconvolve_varying(blurred[1], psf[None, None], str(tmp_path / "model.safetensors"))
