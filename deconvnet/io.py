@@ -51,7 +51,7 @@ class Picture(NamedTuple):
     metadata: Metadata
 
 
-def read_image(path: str | Path, *, keep_alpha: bool = False) -> Picture:
+def read_image(path: str | Path, *, keep_alpha: bool = False, linear_raw: bool = False) -> Picture:
     """Read a picture file.
 
     Parameters
@@ -63,6 +63,9 @@ def read_image(path: str | Path, *, keep_alpha: bool = False) -> Picture:
     keep_alpha : bool
         Leave an alpha channel as the last channel. By default transparent parts are laid on white, and the alpha
         channel is gone.
+    linear_raw : bool
+        Leave a camera's RAW in linear light, in which shake is a convolution, with the primaries of sRGB
+        (`deconvnet.blur.camera.linear_to_srgb` has the curve). No other format changes.
 
     Returns
     -------
@@ -89,7 +92,7 @@ def read_image(path: str | Path, *, keep_alpha: bool = False) -> Picture:
         raise DeconvnetError(f"there is no file {path}")
     if not path.is_file():
         raise DeconvnetError(f"{path} is no file: name a picture")
-    array, largest, metadata = decode(path)
+    array, largest, metadata = decode(path, linear_raw=linear_raw)
     if array.ndim == 3 and array.shape[-1] == 1:
         array = array[..., 0]
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in (2, 3, 4)) or array.size == 0:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from deconvnet.blur.camera import linear_to_srgb
 from deconvnet.colour import luminance
-from deconvnet.files.formats import WRITABLE
+from deconvnet.files.formats import WRITABLE, is_raw
 from deconvnet.io import depth_for, read_image, write_image
 from deconvnet.restore.deconvolve.solvers import REFINED_PSF, estimate_noise
 from deconvnet.work.items import PREVIEW_SIDE, BurstItem, Item, PhotoItem
@@ -89,13 +90,14 @@ def look_at(files: list[Path], folder: Path) -> Dropped:
     from PIL import Image
 
     files = sorted(files)
-    pixels, _, metadata = read_image(files[0])
+    pixels, _, metadata = read_image(files[0], linear_raw=True)
     height, width = pixels.shape[:2]
+    noise = float(np.hypot(estimate_noise(luminance(pixels)), REFINED_PSF)) if min(height, width) > 8 else REFINED_PSF
+    pixels = linear_to_srgb(pixels) if is_raw(files[0]) else pixels
     times = max(1, -(-max(height, width) // OVERVIEW_SIDE))
     small = Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).reduce(times)
     overview = folder / "overview.png"
     write_image(overview, np.asarray(small, np.float32) / 255, metadata=metadata)
-    noise = float(np.hypot(estimate_noise(luminance(pixels)), REFINED_PSF)) if min(height, width) > 8 else REFINED_PSF
     return Dropped(tuple(files), width, height, noise, overview)
 
 

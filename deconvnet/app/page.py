@@ -24,7 +24,7 @@ __all__ = ["add_page"]
 
 HERE = Path(__file__).parent
 #: PSF sizes on the slider.
-SMALLEST, LARGEST = 9, 65
+SMALLEST, LARGEST = 9, 151
 #: Formats of results beside that of the input, and what they are called.
 FORMATS = {"": "like the input", ".png": "PNG", ".tif": "TIFF", ".jpg": "JPEG", ".webp": "WebP"}
 #: Files that are dropped anywhere on the page go to the uploader, and a click on the field opens its dialog.

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deconvnet.errors import DeconvnetError
-from deconvnet.files.formats import RAW, is_heif, is_tiff, needs
+from deconvnet.files.formats import is_heif, is_raw, is_tiff, needs
 from deconvnet.files.metadata import ORIENTATION, Metadata, damage_ignored, exif_of, kept_exif, read_exif
 
 __all__ = ["Decoded", "decode"]
@@ -38,13 +38,15 @@ class Decoded(NamedTuple):
     metadata: Metadata
 
 
-def decode(path: Path) -> Decoded:
+def decode(path: Path, *, linear_raw: bool = False) -> Decoded:
     """The pixels of a picture file as it holds them, upright.
 
     Parameters
     ----------
     path : Path
         Of an existing file.
+    linear_raw : bool
+        A camera's RAW as linear light, not with the curve of sRGB.
 
     Returns
     -------
@@ -65,8 +67,8 @@ def decode(path: Path) -> Decoded:
             head = file.read(64)
         if not head:
             raise DeconvnetError(f"{path} is empty: the file has no bytes")
-        if path.suffix.lower() in RAW:
-            return _raw(path)
+        if is_raw(path):
+            return _raw(path, linear_raw)
         if is_heif(head):
             return _heif(path)
         deep = _deep_tiff(path) if is_tiff(head) else None
@@ -213,8 +215,11 @@ def _heif(path: Path) -> Decoded:
     return Decoded(array, 255 if array.dtype == np.uint8 else 65535, metadata)
 
 
-def _raw(path: Path) -> Decoded:
-    """Camera RAW by the extra ``raw``: 16 bits in sRGB, the camera's white balance, nothing sharpened or brightened."""
+def _raw(path: Path, linear: bool) -> Decoded:
+    """Camera RAW by the extra ``raw``: 16 bits, primaries of sRGB and its curve or none, the camera's white balance.
+
+    Nothing is sharpened, denoised or brightened.
+    """
     try:
         import rawpy
     except ImportError:
@@ -222,5 +227,8 @@ def _raw(path: Path) -> Decoded:
 
     with rawpy.imread(str(path)) as raw:
         _check_size(path, raw.sizes.width, raw.sizes.height)
-        array = raw.postprocess(use_camera_wb=True, no_auto_bright=True, output_bps=16, gamma=(2.4, 12.92))
+        curve = (1, 1) if linear else (2.4, 12.92)
+        # Without a threshold of 0 the brightest pixel would set the scale, for each frame of a burst another.
+        as_it_is = {"use_camera_wb": True, "no_auto_bright": True, "adjust_maximum_thr": 0.0}
+        array = raw.postprocess(output_bps=16, gamma=curve, **as_it_is)
     return Decoded(array, 65535, Metadata(kept_exif(read_exif(path))))

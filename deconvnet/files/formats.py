@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from deconvnet.errors import DeconvnetError
 
-__all__ = ["HEIF", "RAW", "READABLE", "WITH_ALPHA", "WRITABLE", "is_heif", "is_tiff", "needs"]
+__all__ = ["HEIF", "RAW", "READABLE", "WITH_ALPHA", "WRITABLE", "is_heif", "is_raw", "is_tiff", "needs"]
 
 #: Suffixes of camera RAW files: by their content many of them are TIFF files.
 RAW = (".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw")
@@ -31,6 +33,11 @@ READABLE = tuple(sorted((*WRITABLE, *RAW)))
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 #: Brands of HEIF files with HEVC inside.
 _BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+
+
+def is_raw(path: str | Path) -> bool:
+    """Whether a file of this name is taken for a camera's RAW."""
+    return Path(path).suffix.lower() in RAW
 
 
 def is_tiff(head: bytes) -> bool:

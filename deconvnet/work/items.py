@@ -270,9 +270,17 @@ def _beside(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     return np.concatenate([before, gap, after], axis=1)
 
 
+def _stored(pixels: np.ndarray, linear: bool) -> np.ndarray:
+    """A picture as files hold it: linear light, as RAW files are restored in, gets the curve of sRGB."""
+    from deconvnet.blur.camera import linear_to_srgb
+
+    return linear_to_srgb(pixels) if linear else pixels
+
+
 def _photo(item: PhotoItem, progress: bool) -> Result:
     from deconvnet.backend import resolve_device
     from deconvnet.colour import luminance
+    from deconvnet.files.formats import is_raw
     from deconvnet.inspect.psf_picture import draw_psf_grid
     from deconvnet.io import WITH_ALPHA, Metadata, depth_for, read_image, write_image
     from deconvnet.restore.photo.deblur import deblur
@@ -281,7 +289,7 @@ def _photo(item: PhotoItem, progress: bool) -> Result:
     known = luminance(read_image(item.psf).pixels) if item.psf else None
     keep_alpha = Path(item.output).suffix.lower() in WITH_ALPHA
     with step("reading", shown=progress):
-        pixels, bits, metadata = read_image(item.photo, keep_alpha=keep_alpha)
+        pixels, bits, metadata = read_image(item.photo, keep_alpha=keep_alpha, linear_raw=True)
     pixels = pixels[_part(item, pixels.shape, item.photo)]
     sharp, psf = deblur(
         pixels,
@@ -298,6 +306,7 @@ def _photo(item: PhotoItem, progress: bool) -> Result:
         progress=progress,
         return_psf=True,
     )
+    pixels, sharp = (_stored(picture, is_raw(item.photo)) for picture in (pixels, sharp))
     shown = _beside(pixels, sharp) if item.preview else sharp
     bits = item.bits or depth_for(item.output, bits)
     with step("writing", shown=progress):
@@ -317,13 +326,14 @@ def _left_out(name: str, reason: object) -> None:
 
 def _read_frames(item: BurstItem, progress: bool) -> tuple[list[str], list[Any]]:
     """The frames that can be used together, their names and what `read_image` gave."""
+    from deconvnet.files.formats import is_raw
     from deconvnet.io import read_image
 
     names, found = [], []
     with step("reading", len(item.frames), "frame", shown=progress) as reading:
         for name in item.frames:
             try:
-                found.append(read_image(name))
+                found.append(read_image(name, linear_raw=True))
                 names.append(name)
             except DeconvnetError as error:
                 if not item.lenient:
@@ -340,6 +350,8 @@ def _read_frames(item: BurstItem, progress: bool) -> tuple[list[str], list[Any]]
             _left_out(name, f"it is {width}×{height} pixels, and the others are {usual[1]}×{usual[0]}")
         elif kept and picture.metadata.profile != kept[0][1].metadata.profile:
             _left_out(name, f"its colour profile is not that of {kept[0][0]}: convert it")
+        elif kept and is_raw(name) != is_raw(kept[0][0]):
+            _left_out(name, f"of it and {kept[0][0]} only one is RAW: develop it first")
         else:
             kept.append((name, picture))
     if len(kept) < 2:
@@ -349,6 +361,7 @@ def _read_frames(item: BurstItem, progress: bool) -> tuple[list[str], list[Any]]
 
 def _burst(item: BurstItem, progress: bool) -> Result:
     from deconvnet.backend import resolve_device
+    from deconvnet.files.formats import is_raw
     from deconvnet.inspect.psf_picture import draw_psfs
     from deconvnet.io import Metadata, depth_for, write_image
     from deconvnet.restore.burst.deblur import deblur_burst
@@ -382,7 +395,8 @@ def _burst(item: BurstItem, progress: bool) -> Result:
             return_psfs=folder is not None,
         )
     picture, psfs = (result, None) if folder is None else result
-    before = None if before is None else _same_part(before, picture)
+    picture = _stored(picture, is_raw(names[0]))
+    before = None if before is None else _same_part(_stored(before, is_raw(names[0])), picture)
     shown = _beside(before, picture) if item.preview and before is not None else picture
     bits = item.bits or depth_for(item.output, bits)
     with step("writing", shown=progress):

@@ -15,6 +15,7 @@ from PIL import Image, ImageCms
 import deconvnet.io as io_module
 from deconvnet.errors import DeconvnetError
 from deconvnet.io import check_writable, depth_for, read_image, write_image
+from tests.files.dng import write_dng
 
 
 @pytest.fixture
@@ -183,34 +184,12 @@ def test_heic_of_10_bits_has_more_than_256_levels(tmp_path, smooth):
     assert len(np.unique(pixels)) > 256
 
 
-def _raw_file(path, mosaic):
-    """A DNG file with one grey picture under an RGGB mosaic: 16 bits, linear."""
-    identity = [(1, 1), (0, 1), (0, 1), (0, 1), (1, 1), (0, 1), (0, 1), (0, 1), (1, 1)]
-    rationals = [number for pair in identity for number in pair]
-    tags = [
-        (0x010F, 2, 6, b"Maker\0", True),
-        (0x0110, 2, 6, b"Model\0", True),
-        (0x0132, 2, 20, b"2026:11:24 10:00:00\0", True),
-        (33421, 3, 2, (2, 2), True),
-        (33422, 1, 4, (0, 1, 1, 2), True),
-        (50706, 1, 4, (1, 4, 0, 0), True),
-        (50707, 1, 4, (1, 1, 0, 0), True),
-        (50708, 2, 12, b"Maker Model\0", True),
-        (50714, 3, 1, 0, True),
-        (50717, 4, 1, 65535, True),
-        (50721, 10, 9, rationals, True),
-        (50728, 5, 3, (1, 1, 1, 1, 1, 1), True),
-        (50778, 3, 1, 21, True),
-    ]
-    tifffile.imwrite(path, mosaic, photometric=32803, extratags=tags, metadata=None)
-
-
 def test_raw_is_read_with_16_bits_and_the_cameras_words(tmp_path):
     pytest.importorskip("rawpy")
     from deconvnet.files.metadata import exif_of
 
     ramp = np.repeat(np.linspace(2000, 60000, 160)[None], 120, axis=0).astype(np.uint16)
-    _raw_file(tmp_path / "a.dng", ramp)
+    write_dng(tmp_path / "a.dng", ramp)
     pixels, bits, metadata = read_image(tmp_path / "a.dng")
     assert bits == 16 and pixels.shape == (120, 160, 3) and len(np.unique(pixels[60, :, 1])) > 140
     grey = pixels[60, 10:-10, 1]
