@@ -229,6 +229,7 @@ def _raw(path: Path, linear: bool) -> Decoded:
         _check_size(path, raw.sizes.width, raw.sizes.height)
         curve = (1, 1) if linear else (2.4, 12.92)
         # Without a threshold of 0 the brightest pixel would set the scale, for each frame of a burst another.
-        as_it_is = {"use_camera_wb": True, "no_auto_bright": True, "adjust_maximum_thr": 0.0}
-        array = raw.postprocess(output_bps=16, gamma=curve, **as_it_is)
+        array = raw.postprocess(
+            use_camera_wb=True, no_auto_bright=True, adjust_maximum_thr=0.0, output_bps=16, gamma=curve
+        )
     return Decoded(array, 65535, Metadata(kept_exif(read_exif(path))))

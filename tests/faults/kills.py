@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from skimage import data
 from deconvnet.blur.convolve import convolve
 from deconvnet.blur.psf import sample_gp_psfs
 from deconvnet.io import read_image, write_image
+from tests.train.commands import same_checkpoints, steps_done
 
 ROOT = Path(__file__).resolve().parents[2]
 DECONVNET = [sys.executable, "-m", "deconvnet"]
@@ -34,7 +36,7 @@ ENDS = (0, -signal.SIGKILL, -signal.SIGTERM, 130, 143)
 TRAINING = (
     "--psf-size 5 --filters 4 --filter-size 3 --crop 32 --validation-crop 40 --batch 2 --validation 3 --stages 2 "
 )
-TRAINING += "--validate-every 20 --checkpoint-every 2 --stage-steps 40 --frozen-steps 10 --steps 120 --quiet"
+TRAINING += "--validate-every 20 --checkpoint-every 2 --stage-steps 200 --frozen-steps 20 --steps 600 --quiet"
 WRITER = """
 import sys, numpy as np
 from deconvnet.io import write_image
@@ -108,7 +110,7 @@ class Restoration:
 
 
 class Batch:
-    """A folder of photos; after all kills it is run to its end."""
+    """A folder of photos. Once all are done, the next kill finds an empty folder; in the end it is run to its end."""
 
     def __init__(self, folder, photos):
         self.inputs = sorted(photos.iterdir())
@@ -119,6 +121,9 @@ class Batch:
         self.before = [digest(file) for file in self.inputs]
 
     def kill(self, how, share):
+        if len(list(self.out.glob("*.png"))) == len(self.inputs):
+            self.end()
+            shutil.rmtree(self.out)
         killed(self.command, how, share * self.seconds)
         assert [digest(file) for file in self.inputs] == self.before, "an input has changed"
         done = 0
@@ -135,7 +140,10 @@ class Batch:
 
 
 class Training:
-    """A training that is resumed after every kill; in the end its checkpoint is that of one that nobody disturbed."""
+    """A training that is resumed after every kill until it is done, with the checkpoint of one that nobody disturbed.
+
+    Then the next kill is that of a new one.
+    """
 
     def __init__(self, folder, photos):
         self.whole, self.out = folder / "undisturbed", folder / "disturbed"
@@ -147,15 +155,17 @@ class Training:
     def command(self):
         return self.again if (self.out / "checkpoint.safetensors").exists() else self.first
 
-    def kill(self, how, share):
-        killed(self.command(), how, share * self.seconds)
-        from tests.train.commands import steps_done
+    def done(self):
+        return steps_done(self.out) if (self.out / "checkpoint.safetensors").exists() else 0
 
-        return f"step {steps_done(self.out)}" if (self.out / "checkpoint.safetensors").exists() else "no step"
+    def kill(self, how, share):
+        if self.done() == steps_done(self.whole):
+            self.end()
+            shutil.rmtree(self.out)
+        killed(self.command(), how, share * self.seconds)
+        return f"step {self.done()}"
 
     def end(self):
-        from tests.train.commands import same_checkpoints
-
         run(self.command())
         assert same_checkpoints(self.whole, self.out), "the checkpoints differ"
 
@@ -211,7 +221,7 @@ def main():
         for number in range(options.kills):
             target = list(targets)[number % len(targets)]
             how = (signal.SIGKILL, signal.SIGTERM)[number // len(targets) % 2]
-            share = rng.uniform(0.1, 1.0)
+            share = rng.uniform(0.1, 0.95)
             left = targets[target].kill(how, share)
             print(f"{number + 1:3d} {target:9s} {how.name} after {share:4.0%}: {left}", flush=True)
         for target in (targets["batch"], targets["training"]):
