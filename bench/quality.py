@@ -105,6 +105,9 @@ def _parser():
     blur.add_argument("--shake", metavar="PATH", help="recorded shake instead of a Gaussian process")
     blur.add_argument("--psfs", metavar="PATH", help="sun: a .mat file, a picture, or a folder of pictures of PSFs")
     blur.add_argument("--size", type=_at_least(65), metavar="PX", help="only the middle of each photograph (or burst)")
+    blur.add_argument(
+        "--mosaic", type=_at_least(65), metavar="PX", help="sun: join photographs to pictures of this side"
+    )
     blur.add_argument("--unseen", action="store_true", help="only photographs that training on the folder leaves out")
     blur.add_argument("--seed", type=int, default=0)
     photo = parser.add_argument_group("photos (levin, sun, pairs)")
@@ -183,7 +186,8 @@ def _photo_set(name, folders, options, models, pictures):
 
 def _photographs(folders, options, least):
     folder = folders[0] if folders else None
-    return sharp_photographs(folder, limit=options.limit, unseen=options.unseen, side=options.size, least=least)
+    how = {"limit": options.limit, "unseen": options.unseen, "side": options.size, "least": least}
+    return sharp_photographs(folder, joined=options.mosaic, **how)
 
 
 def _burst_set(name, folders, options, models, pictures):

@@ -112,5 +112,5 @@ def estimate_psf(
     size = check_psf_options(network, psf_size, sharpen, threshold, refine)
     pixels, _ = checked_photo(taken(image, "the photo", channel_axis)[0])
     options: dict[str, Any] = {"refine": refine, "varying": varying, "device": device, "progress": progress}
-    psf = to_host(psf_of_photo(network, pixels, size, sharpen=sharpen, threshold=threshold, **options))
+    psf = to_host(psf_of_photo(network, pixels, size, sharpen=sharpen, threshold=threshold, **options).psf)
     return as_given(psf / psf.sum(axis=(-2, -1), keepdims=True), image)

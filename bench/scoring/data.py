@@ -15,10 +15,20 @@ from deconvnet.colour import luminance
 from deconvnet.errors import DeconvnetError
 from deconvnet.io import READABLE, list_pictures, read_image
 
-__all__ = ["SAMPLED_PSFS", "blurred_photographs", "burst_folders", "chosen_psfs", "paired_files", "sharp_photographs"]
+__all__ = [
+    "SAMPLED_PSFS",
+    "blurred_photographs",
+    "burst_folders",
+    "chosen_psfs",
+    "mosaic",
+    "paired_files",
+    "sharp_photographs",
+]
 
 #: PSFs that are sampled where none are named.
 SAMPLED_PSFS = 8
+#: Height of the rows of a mosaic, in pixels.
+MOSAIC_ROW = 300
 
 
 def _spread(count, limit):
@@ -35,7 +45,40 @@ def _centre(image, side):
     return image[top : top + side, left : left + side]
 
 
-def sharp_photographs(folder, *, limit=None, unseen=False, side=None, least=1):
+def _luminance(image):
+    """A file's or an 8-bit picture's luminance, float32 (H, W) in [0, 1]."""
+    return luminance(read_image(image).pixels) if isinstance(image, Path) else image.astype(np.float32) / 255
+
+
+def mosaic(images, side):
+    """Photographs joined to one picture of ``side`` pixels each way, row by row.
+
+    Parameters
+    ----------
+    images : iterator of float array (H, W)
+        Taken from as many as are needed; those that are higher than wide lie on their side.
+    side : int
+
+    Returns
+    -------
+    float array (side, side), or None
+        None if there are not enough.
+    """
+    rows, height = [], 0
+    while height < side:
+        row, width = [], 0
+        while width < side:
+            image = next(images, None)
+            if image is None:
+                return None
+            row.append((image if image.shape[0] <= image.shape[1] else image.T)[:MOSAIC_ROW])
+            width += row[-1].shape[1]
+        rows.append(np.concatenate([np.pad(i, ((0, MOSAIC_ROW - len(i)), (0, 0)), "reflect") for i in row], axis=1))
+        height += MOSAIC_ROW
+    return np.ascontiguousarray(np.concatenate([row[:, :side] for row in rows])[:side])
+
+
+def sharp_photographs(folder, *, limit=None, unseen=False, side=None, least=1, joined=None):
     """Sharp photographs as luminance.
 
     Parameters
@@ -50,6 +93,9 @@ def sharp_photographs(folder, *, limit=None, unseen=False, side=None, least=1):
         Use only the middle, of so many pixels each way.
     least : int
         What is shorter than this on a side (after the cut) is left out, and named on the standard error.
+
+    joined : int, optional
+        Join photographs to mosaics of so many pixels each way, where single ones are too small for the blur.
 
     Returns
     -------
@@ -72,11 +118,18 @@ def sharp_photographs(folder, *, limit=None, unseen=False, side=None, least=1):
     if unseen:  # decided by the names alone, so that only what is needed is read
         _, listed = split_photographs(listed)
     found = {}
+    if joined is not None:
+        order = np.random.default_rng(joined).permutation(len(listed))
+        images = (_luminance(listed.images[i]) for i in order)
+        while len(found) < (limit or len(listed)) and (picture := mosaic(images, joined)) is not None:
+            found[f"mosaic {len(found) + 1}"] = picture
+        if not found:
+            raise DeconvnetError(f"too few photographs for a mosaic of {joined} px: at least {joined} px are wanted")
+        return found
     for index in _spread(len(listed), limit):
         name, image = listed.names[index], listed.images[index]
         try:
-            image = luminance(read_image(image).pixels) if isinstance(image, Path) else image.astype(np.float32) / 255
-            image = np.ascontiguousarray(_centre(image, side))
+            image = np.ascontiguousarray(_centre(_luminance(image), side))
         except DeconvnetError as error:
             print(f"quality: skipped: {error}", file=sys.stderr)
             continue

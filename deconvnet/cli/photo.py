@@ -29,8 +29,8 @@ def add_photo(commands: Subparsers) -> None:
     blur.add_argument(
         "--psf-size",
         default="auto",
-        metavar="auto|17|25|33|…",
-        help="side of the PSF, odd (default auto: that of the model's that fits best)",
+        metavar="auto|17|33|65|…",
+        help="largest side of the PSF, odd (default auto: it finds itself, up to 151)",
     )
     blur.add_argument(
         "--no-refine", dest="refine", action="store_false", help="take the network's PSF as it is, at the model's sizes"
@@ -75,6 +75,7 @@ def _photo(options: argparse.Namespace) -> None:
 
     def described(result: dict[str, Any]) -> str:
         psf = "×".join(str(side) for side in reversed(result["psf_size"]))
-        return f"{options.output}: {result['width']}×{result['height']} pixels, PSF of {psf}"
+        trust = "" if result["confidence"] is None else f", confidence {result['confidence']:.2f}"
+        return f"{options.output}: {result['width']}×{result['height']} pixels, PSF of {psf}{trust}"
 
     run_and_report(item_from(PhotoItem, options), options, described)

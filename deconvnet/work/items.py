@@ -23,7 +23,7 @@ from deconvnet.progress import recorded, step
 __all__ = ["BurstItem", "Common", "Item", "PhotoItem", "Result", "check_item", "run_item"]
 
 #: What became of an item: JSON-able. ``output``, ``inputs``, ``width``, ``height``, ``bits``, ``psf_size``,
-#: ``seconds`` (of every step), ``warnings``.
+#: ``confidence`` (photos), ``seconds`` (of every step), ``warnings``.
 Result = dict[str, Any]
 #: Side of the part that a preview restores if none is named.
 PREVIEW_SIDE = 512
@@ -291,7 +291,7 @@ def _photo(item: PhotoItem, progress: bool) -> Result:
     with step("reading", shown=progress):
         pixels, bits, metadata = read_image(item.photo, keep_alpha=keep_alpha, linear_raw=True)
     pixels = pixels[_part(item, pixels.shape, item.photo)]
-    sharp, psf = deblur(
+    sharp, psf, confidence = deblur(
         pixels,
         model="" if item.psf else _network(item.model, "photo", device),
         psf_size=item.psf_size,
@@ -305,6 +305,7 @@ def _photo(item: PhotoItem, progress: bool) -> Result:
         device=device,
         progress=progress,
         return_psf=True,
+        return_confidence=True,
     )
     pixels, sharp = (_stored(picture, is_raw(item.photo)) for picture in (pixels, sharp))
     shown = _beside(pixels, sharp) if item.preview else sharp
@@ -317,7 +318,8 @@ def _photo(item: PhotoItem, progress: bool) -> Result:
         write_image(item.psf_out, psf / psf.max(), depth_for(item.psf_out, 16), Metadata().signed())
     elif item.psf_out:
         write_image(item.psf_out, draw_psf_grid(psf), metadata=Metadata().signed())
-    return {"width": shown.shape[1], "height": shown.shape[0], "bits": bits, "psf_size": list(psf.shape[-2:])}
+    found = {"psf_size": list(psf.shape[-2:]), "confidence": None if confidence is None else round(confidence, 3)}
+    return {"width": shown.shape[1], "height": shown.shape[0], "bits": bits, **found}
 
 
 def _left_out(name: str, reason: object) -> None:

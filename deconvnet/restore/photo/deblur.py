@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from deconvnet.backend import Array, resolve_device, to_device, to_host
+from deconvnet.backend import resolve_device, to_device, to_host
 from deconvnet.colour import luminance
 from deconvnet.errors import DeconvnetError
 from deconvnet.kernels.ahead import needs
@@ -17,7 +18,8 @@ from deconvnet.networks.io import as_network
 from deconvnet.networks.protocols import PhotoNetwork
 from deconvnet.progress import step
 from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, EXACT_PSF, REFINED_PSF, check_options, deconvolve
-from deconvnet.restore.photo.psf import check_psf_options, estimate_psf, estimate_varying_psfs
+from deconvnet.restore.photo.confidence import GIVEN_UP, UNCERTAIN
+from deconvnet.restore.photo.psf import FoundPsf, check_psf_options, estimate_varying_psfs, find_psf
 from deconvnet.restore.photo.psf_cleanup import THRESHOLD
 from deconvnet.restore.photo.varying import choose_grid, deconvolve_varying
 from deconvnet.restore.pixels import as_array, as_floats, as_given, taken
@@ -88,8 +90,10 @@ def psf_of_photo(
     varying: bool,
     device: str,
     progress: bool,
-) -> Array:
+) -> FoundPsf:
     """The PSF of a photo by a network: (k, k), or (rows, columns, k, k) with ``varying``, on the device.
+
+    Warns where it has probably failed. The confidence is that of one PSF for the whole photo, None if there was none.
 
     Parameters
     ----------
@@ -102,11 +106,20 @@ def psf_of_photo(
     """
     with step("estimating the PSF", shown=progress):
         grey = to_device(np.ascontiguousarray(luminance(pixels)), device)
+        found = FoundPsf(grey[:0, :0], None)
         if not varying or psf_size == "auto":
-            found = estimate_psf(network, grey, psf_size, sharpen=sharpen, threshold=threshold, refine=refine)
+            found = find_psf(network, grey, psf_size, sharpen=sharpen, threshold=threshold, refine=refine)
         if varying:
-            side = len(found) if psf_size == "auto" else int(psf_size)
-            found = estimate_varying_psfs(network, grey, side, choose_grid(grey.shape, side), refine=refine)
+            side = len(found.psf) if psf_size == "auto" else int(psf_size)
+            psfs = estimate_varying_psfs(network, grey, side, choose_grid(grey.shape, side), refine=refine)
+            found = found._replace(psf=psfs)
+    if found.confidence is not None and found.confidence < UNCERTAIN:
+        left = "the picture is left as it is" if found.confidence < GIVEN_UP and not varying else "look at the result"
+        warnings.warn(
+            f"the blur of this photo cannot be told with confidence ({found.confidence:.2f} of 1; few edges, or more "
+            f"than one blur): {left}; a larger part of the photo, --psf-size or --varying may help",
+            stacklevel=2,
+        )
     return found
 
 
@@ -126,7 +139,8 @@ def deblur(
     device: str = "auto",
     progress: bool = False,
     return_psf: bool = False,
-) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    return_confidence: bool = False,
+) -> Any:
     """One sharp picture from one shaky photograph.
 
     Parameters
@@ -164,6 +178,8 @@ def deblur(
         Show a bar.
     return_psf : bool
         Return the PSF too.
+    return_confidence : bool
+        Return, as the last, how far the PSF can be trusted.
 
     Returns
     -------
@@ -172,6 +188,9 @@ def deblur(
         library's that has DLPack, an array of that library, and the PSF too.
     psf : float32 array (k, k), or (rows, columns, k, k) with ``varying``
         Only with ``return_psf``.
+    confidence : float or None
+        Only with ``return_confidence``: 0 to 1, see `deconvnet.restore.photo.confidence.confidence`; None for a PSF
+        that was given or not refined. Below 0.3 there is a warning as well.
 
     Raises
     ------
@@ -209,9 +228,10 @@ def deblur(
     height, width = pixels.shape[:2]
     channels = pixels.reshape(height, width, -1)
     usual = psf is None and refine and not varying and nonblind == "hyper-laplacian" and device == "cpu"
+    trust = None
     with needs("photo" if usual else ""):
         if psf is None:
-            found = psf_of_photo(
+            found, trust = psf_of_photo(
                 network,
                 pixels,
                 psf_size,
@@ -231,5 +251,10 @@ def deblur(
     if alpha is not None:
         picture = np.concatenate([picture, alpha[..., None]], axis=-1)
     restored = give_back(picture.reshape(array.shape))
-    found = to_host(found)
-    return (restored, as_given(found / found.sum(axis=(-2, -1), keepdims=True), image)) if return_psf else restored
+    results: list[Any] = [restored]
+    if return_psf:
+        found = to_host(found)
+        results.append(as_given(found / found.sum(axis=(-2, -1), keepdims=True), image))
+    if return_confidence:
+        results.append(trust)
+    return tuple(results) if len(results) > 1 else restored

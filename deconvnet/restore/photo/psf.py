@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from deconvnet.backend import Array, array_module
 from deconvnet.errors import DeconvnetError, is_number, is_whole, short
 from deconvnet.networks.protocols import PhotoNetwork
 from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve
+from deconvnet.restore.photo.confidence import GIVEN_UP, confidence, point_psf
 from deconvnet.restore.photo.psf_cleanup import (
     SCORING_CROP,
     THRESHOLD,
@@ -19,8 +21,16 @@ from deconvnet.restore.photo.psf_cleanup import (
     sharpen_psf,
     sparsity_cost,
 )
-from deconvnet.restore.photo.psf_size import bound_for, padded, part_for, psfs_from_nothing, trimmed
-from deconvnet.restore.photo.refine import fit_cost, refine_psf
+from deconvnet.restore.photo.psf_size import (
+    ROUNDS,
+    bound_for,
+    final_costs,
+    padded,
+    part_for,
+    psfs_from_nothing,
+    trimmed,
+)
+from deconvnet.restore.photo.refine import refine_psf
 from deconvnet.restore.photo.varying import (
     edge_strength,
     local_psfs,
@@ -30,10 +40,12 @@ from deconvnet.restore.photo.varying import (
     sharpen_locally,
 )
 
-__all__ = ["check_psf_options", "estimate_psf", "estimate_varying_psfs"]
+__all__ = ["FoundPsf", "check_psf_options", "estimate_psf", "estimate_varying_psfs", "find_psf"]
 
 #: Side of the part of the picture in which PSFs are estimated and refined: more edges than it holds bring nothing new.
 REFINED = 1536
+#: Of the PSFs from nothing, those of the finest level, whose agreement counts.
+BLIND = ROUNDS[-1][1]
 
 
 def check_psf_options(
@@ -102,7 +114,17 @@ def _learned(network: PhotoNetwork, grey: Array, sizes: Sequence[int], sharpen: 
     return found
 
 
-def estimate_psf(
+class FoundPsf(NamedTuple):
+    """A PSF (k, k), non-negative and of sum 1, and how far it can be trusted.
+
+    See `deconvnet.restore.photo.confidence.confidence`; None for a network's PSF that was not refined.
+    """
+
+    psf: Array
+    confidence: float | None
+
+
+def find_psf(
     network: PhotoNetwork,
     grey: Array,
     psf_size: int | str = "auto",
@@ -110,8 +132,8 @@ def estimate_psf(
     sharpen: float = 0.0,
     threshold: float = THRESHOLD,
     refine: bool = True,
-) -> Array:
-    """The PSF of a photo.
+) -> FoundPsf:
+    """The PSF of a photo, and how far it can be trusted.
 
     Parameters
     ----------
@@ -130,8 +152,8 @@ def estimate_psf(
 
     Returns
     -------
-    float array (k, k)
-        Non-negative, of sum 1.
+    FoundPsf
+        With ``"auto"`` the PSF is as large as it needs to be; otherwise as large as was told, which is a bound.
 
     Raises
     ------
@@ -140,12 +162,13 @@ def estimate_psf(
 
     Notes
     -----
-    ``"auto"`` estimates a PSF with every scale of the model as the finest one (those for which the photo is large
-    enough). With ``refine`` each estimate is refined and one more candidate comes from nothing, at the largest size
-    (`candidate_psfs`); the one with the smallest `fit_cost` is taken. All of this sees only the `informative_part` of a
-    large photo.
+    With ``refine`` the network's estimates at all its sizes are refined, and more candidates come from nothing
+    (`psfs_from_nothing`), with ``"auto"`` up to a quarter of the photo's shorter side and 151 px; the one with the
+    least of `final_costs` is taken. All of this sees only the `informative_part` of a large photo. Where it fails so
+    clearly that a sharp picture cannot come of it (see `confidence`), a point is returned instead, and the picture
+    stays as it is.
 
-    Without ``refine`` such a part of the photo is deconvolved with each, and the PSF is taken whose result has the
+    Without ``refine`` a part of the photo is deconvolved with each, and the PSF is taken whose result has the
     smallest `sparsity_cost`: a PSF that is cut off or wrong makes the picture ring, and ringing is not sparse. The
     misfit of the re-blurred picture tells less: the deconvolution can explain a photo with nearly any PSF.
     """
@@ -155,17 +178,33 @@ def estimate_psf(
         bound = max(bound_for(part.shape), *usable) if psf_size == "auto" else int(psf_size)
         learned = _learned(network, part, usable, sharpen, threshold)
         refined = parallel.ordered_map(lambda psf: refine_psf(part_for(part, len(psf)), psf), learned)
-        candidates = [*map(trimmed, refined), *psfs_from_nothing(part, bound)]
+        blind = psfs_from_nothing(part, bound)
+        candidates = [*map(trimmed, refined), *blind]
         border = max(map(len, candidates)) // 2
-        costs = parallel.ordered_map(lambda psf: fit_cost(part, psf, border=border), candidates)
-        found = candidates[int(np.argmin(costs))]
-        return found if psf_size == "auto" else padded(found, bound)
+        found = candidates[int(np.argmin(final_costs(part, candidates, border)))]
+        trust = confidence(part, found, [psf for psf in blind[:BLIND] if psf is not found], border)
+        if trust < GIVEN_UP:
+            found = point_psf(found)
+        return FoundPsf(found if psf_size == "auto" else padded(found, bound), trust)
     candidates = _learned(network, grey, usable, sharpen, threshold)
     if len(candidates) == 1:
-        return candidates[0]
+        return FoundPsf(candidates[0], None)
     part, border = informative_part(grey, SCORING_CROP), usable[-1] // 2
     costs = [sparsity_cost(deconvolve(part, psf, psf_error=ESTIMATED_PSF), border) for psf in candidates]
-    return candidates[int(np.argmin(costs))]
+    return FoundPsf(candidates[int(np.argmin(costs))], None)
+
+
+def estimate_psf(
+    network: PhotoNetwork,
+    grey: Array,
+    psf_size: int | str = "auto",
+    *,
+    sharpen: float = 0.0,
+    threshold: float = THRESHOLD,
+    refine: bool = True,
+) -> Array:
+    """The PSF (k, k) of `find_psf`, with the same parameters."""
+    return find_psf(network, grey, psf_size, sharpen=sharpen, threshold=threshold, refine=refine).psf
 
 
 def estimate_varying_psfs(

@@ -35,6 +35,7 @@ __all__ = [
     "bound_for",
     "estimate_psf_sparse",
     "extent",
+    "final_costs",
     "ladder",
     "padded",
     "part_for",
@@ -48,8 +49,15 @@ LARGEST_SIZE, SIDES = 151, 4
 LADDER = (9, 15, 25, 39, 65, 101)
 #: What an edge pixel costs on the coarsest level: few edges are safer when the shake is long.
 L0_WEIGHTS = (1.4e-2, 5.6e-2)
+#: With noise, an edge costs at least this many times its variance in the last iterations, when the PSF is nearly right.
+LAST_NOISE_L0_WEIGHT = 6.0
 #: Levels (each coarser by √2 than the one below, 0 is the photo) on which starts are compared, and how many go on.
 ROUNDS = ((4, 7), (2, 3))
+#: The level of which PSFs of at least this many pixels are handed out beside those of the finest one.
+KEPT_LEVEL, KEPT_SIZE = 2, 45
+#: Share of the cost there in that by which PSFs are chosen, and the power of the size by which it is divided: costs of
+#: PSFs much too small can be nearly the least.
+COARSE_SHARE, SIZE_POWER = 0.25, 0.01
 #: Side of the part of a level that is used, in pixels and in sides of the PSF.
 PART, PART_SIDES = 768, 12
 
@@ -116,6 +124,10 @@ class _Pyramid:
     def picture(self, level: int) -> Array:
         return resample(self.image, self.shape(level)) if level else self.image
 
+    def finer(self, level: int) -> float:
+        """Pixels of the photo in one of a level."""
+        return self.shape(0)[0] / self.shape(level)[0]
+
     def up(self, starts: Sequence[_Start], level: int, picture: Array) -> list[_Start]:
         """Starts of one bound, from the level above to this one, of which this is the picture."""
         side = side_on_level(starts[0].bound, level)
@@ -127,7 +139,7 @@ class _Pyramid:
                 psf = resized_psf(psf, self.shape(level)[0] / self.shape(level + 1)[0], side)
             psf, l0_weight = here.iterate(psf, l0_weight, ITERATIONS, BETA)
             if level == 0:
-                psf, _ = here.iterate(psf, REFINING_L0_WEIGHT, ITERATIONS, BETA)
+                psf, _ = here.iterate(psf, REFINING_L0_WEIGHT, ITERATIONS, BETA, LAST_NOISE_L0_WEIGHT)
             found.append(_Start(bound, psf, l0_weight))
         return found
 
@@ -147,8 +159,8 @@ def psfs_from_nothing(image: Array, bound: int, *, l0_weights: Sequence[float] =
     Returns
     -------
     list of float array (k, k)
-        Those that came to the finest level, each in a support of its own: non-negative, of sum 1, the centre of mass
-        nearest the middle.
+        Those that came to the finest level, and if they are large what they were on a coarser one; each in a support of
+        its own, non-negative, of sum 1, the centre of mass nearest the middle.
 
     Raises
     ------
@@ -161,6 +173,9 @@ def psfs_from_nothing(image: Array, bound: int, *, l0_weights: Sequence[float] =
     `deconvnet.restore.photo.refine.refine_psf` and one schedule of l0 weights; a bound of up to twice the PSF does no
     harm. Starts are compared by `fit_cost` on the levels of `ROUNDS`, and on the finer ones only the best are left. A
     level of a large photo is its `informative_part`, so that the cost is bounded.
+
+    A large photo of a blurred scene may have nothing sharp on its finest levels but noise and traces of compression,
+    for which the best PSF is a point: therefore large PSFs of a coarser level are handed out as well.
     """
     checked_image(image, bound)
     pyramid = _Pyramid(image)
@@ -169,6 +184,7 @@ def psfs_from_nothing(image: Array, bound: int, *, l0_weights: Sequence[float] =
     waiting = {size: [_Start(size, line, float(weight)) for weight in l0_weights] for size in ladder(bound)}
     top = first_level(bound)
     running: dict[int, list[_Start]] = {}
+    earlier: list[_Start] = []
     for level in range(top, -1, -1):
         running |= {size: waiting.pop(size) for size in list(waiting) if first_level(size) == level}
         picture = pyramid.picture(level)
@@ -180,7 +196,11 @@ def psfs_from_nothing(image: Array, bound: int, *, l0_weights: Sequence[float] =
         running = {}
         for start in (start for group in groups for start in group):
             running.setdefault(start.bound, []).append(start)
-    return [trimmed(start.psf) for group in running.values() for start in group]
+        if level == KEPT_LEVEL:
+            earlier = [start for group in groups for start in group]
+    found = [trimmed(start.psf) for group in running.values() for start in group]
+    coarser = [trimmed(resized_psf(start.psf, pyramid.finer(KEPT_LEVEL), start.bound)) for start in earlier]
+    return found + [psf for psf in coarser if len(psf) >= KEPT_SIZE]
 
 
 def _best(starts: list[_Start], keep: int, picture: Array, bound: int, level: int) -> list[_Start]:
@@ -190,6 +210,34 @@ def _best(starts: list[_Start], keep: int, picture: Array, bound: int, level: in
     border = side_on_level(bound, level) // 2
     costs = parallel.ordered_map(lambda start: fit_cost(picture, trimmed(start.psf), border=border), starts)
     return [starts[i] for i in sorted(np.argsort(costs, kind="stable")[:keep])]
+
+
+def final_costs(image: Array, psfs: Sequence[Array], border: int) -> list[float]:
+    """By which PSFs of one photo the best one is chosen: the `fit_cost` on the finest level and on a coarser one.
+
+    Parameters
+    ----------
+    image : float array (H, W)
+        In [0, 1].
+    psfs : sequence of float array (k, k)
+    border : int
+        Pixels left out on each side; half of the largest PSF at least.
+
+    Returns
+    -------
+    list of float
+        ``C₀^(3/4) C₂^(1/4) k^(-1/100)``; the smaller, the better.
+    """
+    pyramid = _Pyramid(image)
+    coarse, factor = pyramid.picture(KEPT_LEVEL), 1 / pyramid.finer(KEPT_LEVEL)
+
+    def cost(psf: Array) -> float:
+        small = trimmed(resized_psf(psf, factor, side_on_level(len(psf) + 2, KEPT_LEVEL)))
+        there = fit_cost(coarse, small, border=round(border * factor))
+        here = fit_cost(image, psf, border=border)
+        return here ** (1 - COARSE_SHARE) * there**COARSE_SHARE / len(psf) ** SIZE_POWER
+
+    return parallel.ordered_map(cost, psfs)
 
 
 def estimate_psf_sparse(image: Array, size: int, *, l0_weights: Sequence[float] = L0_WEIGHTS) -> Array:
@@ -211,5 +259,5 @@ def estimate_psf_sparse(image: Array, size: int, *, l0_weights: Sequence[float] 
         If the image or the size cannot be used.
     """
     found = psfs_from_nothing(image, size, l0_weights=l0_weights)
-    costs = parallel.ordered_map(lambda psf: fit_cost(image, psf, border=size // 2), found)
+    costs = final_costs(image, found, size // 2)
     return padded(found[int(np.argmin(costs))], size)

@@ -6,6 +6,8 @@ gradients of a latent image that has few edges (Xu, Zheng & Jia 2013) and those 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from deconvnet.backend import Array, array_module, irfft2, rfft2, to_host
@@ -27,7 +29,17 @@ from deconvnet.restore.photo.psf_cleanup import (
     resized_psf,
 )
 
-__all__ = ["Level", "checked_image", "checked_range", "first_level", "fit_cost", "refine_psf", "side_on_level"]
+__all__ = [
+    "Fit",
+    "Level",
+    "checked_image",
+    "checked_range",
+    "first_level",
+    "fit",
+    "fit_cost",
+    "refine_psf",
+    "side_on_level",
+]
 
 #: l0 weight (what an edge pixel costs) when a good estimate is known, and the least that it falls to.
 REFINING_L0_WEIGHT, LEAST_L0_WEIGHT = 1e-3, 2e-4
@@ -116,9 +128,11 @@ class Level:
     def _spectra(self, gradients: Array) -> Array:
         return feature_spectra(gradients[self.inside], *self.window, self.grid)
 
-    def iterate(self, psf: Array, l0_weight: float, iterations: int, beta: float) -> tuple[Array, float]:
+    def iterate(
+        self, psf: Array, l0_weight: float, iterations: int, beta: float, noise_l0_weight: float = NOISE_L0_WEIGHT
+    ) -> tuple[Array, float]:
         """The PSF after some iterations, and the l0 weight then."""
-        least = max(LEAST_L0_WEIGHT, NOISE_L0_WEIGHT * self.variance)
+        least = max(LEAST_L0_WEIGHT, noise_l0_weight * self.variance)
         beta += NOISE_BETA * self.variance * self.pixels
         for _ in range(iterations):
             sharp = edge_gradients(self.y_hat, psf_to_otf(psf[None], self.grid), l0_weight, self.extended)
@@ -178,7 +192,19 @@ def _relative(image: Array) -> Array:
     return image / image.dtype.type(checked_range(image))
 
 
+class Fit(NamedTuple):
+    """How a PSF fits a photo: the cost of `fit_cost`, and the share of pixels of the latent image that are edges."""
+
+    cost: float
+    edges: float
+
+
 def fit_cost(image: Array, psf: Array, *, border: int | None = None) -> float:
+    """The cost of `fit`: the smaller, the better the PSF fits the photo."""
+    return fit(image, psf, border=border).cost
+
+
+def fit(image: Array, psf: Array, *, border: int | None = None) -> Fit:
     """How badly a PSF fits a photo; for comparing PSFs of one photo, also of different sizes.
 
     Parameters
@@ -192,16 +218,16 @@ def fit_cost(image: Array, psf: Array, *, border: int | None = None) -> float:
 
     Returns
     -------
-    float
-        The smaller, the better. Of a large photo only the `informative_part` counts.
+    Fit
+        Of a large photo only the `informative_part` counts.
 
     Notes
     -----
-    ``(0.3 λ E + M) S² F^(1/4)``. Of the latent image of `edge_gradients` at l0 weight λ, which grows with noise, E is
-    the share of pixels that are edges, and M the mean squared difference between the blurry image's gradients and its
-    own, blurred again. Of the deconvolved image, S is the mean of its differences' magnitude over their root mean
-    square (Krishnan, Tay & Fergus 2011, doi:10.1109/CVPR.2011.5995521), and F the mean squared misfit when it is
-    blurred again. A wrong PSF leaves ringing or double contours, which are edges and are not sparse; one that is too
+    The cost is ``(0.3 λ E + M) S² F^(1/4)``. Of the latent image of `edge_gradients` at l0 weight λ, which grows with
+    noise, E is the share of pixels that are edges, and M the mean squared difference between the blurry image's
+    gradients and its own, blurred again. Of the deconvolved image, S is the mean of its differences' magnitude over
+    their root mean square (Krishnan, Tay & Fergus 2011, doi:10.1109/CVPR.2011.5995521), and F the mean squared misfit
+    when it is blurred again. A wrong PSF leaves ringing or double contours, which are edges and are not sparse; one that is too
     small cannot explain the gradients. On the finest level only PSFs of similar size can be told apart so: what a PSF
     much too small leaves is smooth there, and looks like a photograph.
     """
@@ -221,7 +247,7 @@ def fit_cost(image: Array, psf: Array, *, border: int | None = None) -> float:
     rest = irfft2(otf * rfft2(latent), grid) - array_module(image).stack(differences(extended))
     edges = float(latent.any(axis=0)[inside].mean())
     energy = EDGE_SHARE * l0_weight * edges + float((rest[inside] ** 2).mean())
-    return energy * density(sharp[inside]) ** 2 * misfit**0.25
+    return Fit(energy * density(sharp[inside]) ** 2 * misfit**0.25, edges)
 
 
 def refine_psf(

@@ -16,6 +16,7 @@ from deconvnet.restore.photo.psf_size import (
     bound_for,
     estimate_psf_sparse,
     extent,
+    final_costs,
     ladder,
     padded,
     psfs_from_nothing,
@@ -163,3 +164,9 @@ def test_what_cannot_be_used_is_refused(shape, size, words):
 def test_a_constant_image_is_refused():
     with pytest.raises(DeconvnetError, match="constant"):
         estimate_psf_sparse(np.full((64, 64), 0.5), 9)
+
+
+def test_the_cost_of_a_psf_much_too_small_is_higher(blurry, psf):
+    small = np.ones((3, 3), np.float32) / 9
+    good, bad = final_costs(blurry, [psf, small], SIZE // 2)
+    assert good < bad
