@@ -227,9 +227,9 @@ def fit(image: Array, psf: Array, *, border: int | None = None) -> Fit:
     noise, E is the share of pixels that are edges, and M the mean squared difference between the blurry image's
     gradients and its own, blurred again. Of the deconvolved image, S is the mean of its differences' magnitude over
     their root mean square (Krishnan, Tay & Fergus 2011, doi:10.1109/CVPR.2011.5995521), and F the mean squared misfit
-    when it is blurred again. A wrong PSF leaves ringing or double contours, which are edges and are not sparse; one that is too
-    small cannot explain the gradients. On the finest level only PSFs of similar size can be told apart so: what a PSF
-    much too small leaves is smooth there, and looks like a photograph.
+    when it is blurred again. A wrong PSF leaves ringing or double contours, which are edges and are not sparse; one
+    that is too small cannot explain the gradients. On the finest level only PSFs of similar size can be told apart so:
+    what a PSF much too small leaves is smooth there, and looks like a photograph.
     """
     psf = psf.astype(image.dtype) / psf.sum(dtype=image.dtype)
     border = len(psf) // 2 if border is None else border
