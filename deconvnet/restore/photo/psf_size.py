@@ -53,10 +53,11 @@ L0_WEIGHTS = (1.4e-2, 5.6e-2)
 LAST_NOISE_L0_WEIGHT = 6.0
 #: Levels (each coarser by √2 than the one below, 0 is the photo) on which starts are compared, and how many go on.
 ROUNDS = ((4, 7), (2, 3))
-#: The level of which PSFs of at least this many pixels are handed out beside those of the finest one.
-KEPT_LEVEL, KEPT_SIZE = 2, 45
-#: Share of the cost there in that by which PSFs are chosen, and the power of the size by which it is divided: costs of
-#: PSFs much too small can be nearly the least.
+#: The level of which PSFs are handed out beside those of the finest one; they have at least so many pixels, and the
+#: shorter side of the photo holds them so many times.
+KEPT_LEVEL, KEPT_SIZE, KEPT_SIDES = 2, 45, 7
+#: Share of the cost there in that by which large PSFs are chosen, and the power of the size by which it is divided: the
+#: costs of PSFs much too small can be nearly the least.
 COARSE_SHARE, SIZE_POWER = 0.25, 0.01
 #: Side of the part of a level that is used, in pixels and in sides of the PSF.
 PART, PART_SIDES = 768, 12
@@ -200,7 +201,7 @@ def psfs_from_nothing(image: Array, bound: int, *, l0_weights: Sequence[float] =
             earlier = [start for group in groups for start in group]
     found = [trimmed(start.psf) for group in running.values() for start in group]
     coarser = [trimmed(resized_psf(start.psf, pyramid.finer(KEPT_LEVEL), start.bound)) for start in earlier]
-    return found + [psf for psf in coarser if len(psf) >= KEPT_SIZE]
+    return found + [psf for psf in coarser if KEPT_SIZE <= len(psf) <= min(image.shape) / KEPT_SIDES]
 
 
 def _best(starts: list[_Start], keep: int, picture: Array, bound: int, level: int) -> list[_Start]:
@@ -226,16 +227,20 @@ def final_costs(image: Array, psfs: Sequence[Array], border: int) -> list[float]
     Returns
     -------
     list of float
-        ``C₀^(3/4) C₂^(1/4) k^(-1/100)``; the smaller, the better.
+        ``C₀^(3/4) C₂^(1/4) k^(-1/100)`` if a PSF has 45 px or more and the photo seven sides of it, otherwise
+        ``C₀ k^(-1/100)``; the smaller, the better.
     """
+    large = any(KEPT_SIZE <= len(psf) <= min(image.shape) / KEPT_SIDES for psf in psfs)
     pyramid = _Pyramid(image)
     coarse, factor = pyramid.picture(KEPT_LEVEL), 1 / pyramid.finer(KEPT_LEVEL)
 
     def cost(psf: Array) -> float:
+        here = fit_cost(image, psf, border=border) / len(psf) ** SIZE_POWER
+        if not large:
+            return here
         small = trimmed(resized_psf(psf, factor, side_on_level(len(psf) + 2, KEPT_LEVEL)))
-        there = fit_cost(coarse, small, border=round(border * factor))
-        here = fit_cost(image, psf, border=border)
-        return here ** (1 - COARSE_SHARE) * there**COARSE_SHARE / len(psf) ** SIZE_POWER
+        there = fit_cost(coarse, small, border=round(border * factor)) / len(psf) ** SIZE_POWER
+        return here ** (1 - COARSE_SHARE) * there**COARSE_SHARE
 
     return parallel.ordered_map(cost, psfs)
 
