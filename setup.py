@@ -12,10 +12,13 @@ exec((here / "deconvnet" / "_version.py").read_text(), version)
 APP = ["nicegui>=3.0"]
 HEIF = ["pillow-heif>=0.13"]
 RAW = ["rawpy>=0.18"]
+DASK = ["dask[distributed]>=2024.1"]
+MPI = ["mpi4py>=4.0", "mpich; platform_system != 'Windows'"]
 NAPARI = ["napari>=0.5"]
 DOCS = ["furo", "myst-parser>=2.0", "numpydoc>=1.6", "sphinx>=7.2", "sphinx-gallery>=0.17"]
 TEST = [
     *APP,
+    *DASK,
     *HEIF,
     *RAW,
     "hypothesis>=6.90",
@@ -87,6 +90,8 @@ setup(
         "raw": RAW,
         "torch": ["torch"],
         "napari": NAPARI,
+        "dask": DASK,
+        "mpi": MPI,
         "docs": DOCS,
         "test": TEST,
         "bench": ["torch"],

@@ -6,14 +6,18 @@ import argparse
 import contextlib
 import warnings
 from collections import Counter
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deconvnet.cli.options import Subparsers, add_device, add_json, add_quiet, add_threads, count
 from deconvnet.errors import DeconvnetError, Terminated, print_out, say
 from deconvnet.progress import step
 from deconvnet.work.grouping import MODES, Group, find_pictures, group
 from deconvnet.work.record import Record
+
+if TYPE_CHECKING:
+    from deconvnet.work.workers import Outcome
 
 __all__ = ["add_batch"]
 
@@ -40,7 +44,13 @@ def add_batch(commands: Subparsers) -> None:
         help="what makes a burst: folders (every folder inside IN), time (taken within 1.5 s and of one scene), auto "
         "(time where EXIF tells it, else folders of one scene; default), none",
     )
-    parser.add_argument("--jobs", type=count, default=1, metavar="N", help="processes (default 1)")
+    parser.add_argument("--jobs", type=count, metavar="N", help="processes (default 1)")
+    parser.add_argument(
+        "--scheduler",
+        metavar="local|ADDRESS",
+        help="spread the work by Dask, with the extra dask: over --jobs workers of this machine (local), or over those "
+        "of the scheduler at ADDRESS (tcp://host:8786), which must see both folders",
+    )
     parser.add_argument(
         "--format", choices=sorted(suffix[1:] for suffix in WRITABLE), help="of the results (default: as the inputs)"
     )
@@ -113,15 +123,29 @@ def _batch(options: argparse.Namespace) -> int:
     from deconvnet.weights import find_model
 
     source, out = _folders(options)
+    if options.jobs and options.scheduler not in (None, "local"):
+        raise DeconvnetError("--jobs is of this machine: the scheduler knows how many workers it has, leave it away")
     for model in (options.photo_model, options.burst_model):
         find_model(model)
     with locked(out, f"another batch is writing to {out}: wait for it to end, or choose another folder"):
         return _run(source, out, options)
 
 
+def _attempts(items: list[Any], out: Path, options: argparse.Namespace) -> Generator[Outcome, None, None]:
+    """The outcomes of items as they come, from wherever they are worked on."""
+    from deconvnet.work.cluster import attempt_on_cluster
+    from deconvnet.work.workers import attempt_all
+
+    jobs = options.jobs or 1
+    if options.scheduler is None:
+        return attempt_all(items, jobs)
+    threads, tell = options.threads, lambda line: say(f"deconvnet: {line}")
+    return attempt_on_cluster(items, options.scheduler, out, jobs=jobs, threads=threads, tell=tell)
+
+
 def _run(source: Path, out: Path, options: argparse.Namespace) -> int:
     from deconvnet.cli.running import as_json
-    from deconvnet.work.workers import Outcome, attempt_all
+    from deconvnet.work.workers import Outcome
 
     shown = not options.quiet
     files = find_pictures(source, out)
@@ -148,7 +172,7 @@ def _run(source: Path, out: Path, options: argparse.Namespace) -> int:
     status = None
     with step("restoring", len(waiting), "picture", shown=shown) as restoring:
         try:
-            with contextlib.closing(attempt_all(waiting, options.jobs)) as attempts:
+            with contextlib.closing(_attempts(waiting, out, options)) as attempts:
                 for outcome in attempts:
                     outcomes.append(outcome)
                     if outcome.status == "done":
@@ -165,7 +189,7 @@ def _run(source: Path, out: Path, options: argparse.Namespace) -> int:
     return int(any(outcome.status == "failed" for outcome in outcomes))
 
 
-def _report(outcomes: list[Any], options: argparse.Namespace) -> None:
+def _report(outcomes: list[Outcome], options: argparse.Namespace) -> None:
     """The table of what became of everything, or the same as JSON."""
     from deconvnet.cli.running import as_json
 
