@@ -154,7 +154,7 @@ def test_sizes_that_the_photo_has_no_room_for_are_left_out(psf):
         ((9, np.nan, 0.05), "--psf-sharpen"),
         ((9, 0, 1.0), "--psf-threshold"),
         ((11, 0, 0), "no PSF size 11: use 9, 17 or auto"),
-        (("large", 0, 0), "no PSF size large"),
+        (("large", 0, 0), "no PSF size 'large'"),
     ],
 )
 def test_options_out_of_range_are_refused(psf, options, message):
