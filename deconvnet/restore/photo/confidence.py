@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from deconvnet import parallel
 from deconvnet.backend import Array, array_module, irfft2, rfft2
 from deconvnet.restore.photo.psf_cleanup import SMALLEST_SIZE
-from deconvnet.restore.photo.psf_size import extent, final_costs
+from deconvnet.restore.photo.psf_size import extent
 from deconvnet.restore.photo.refine import fit
 
 __all__ = ["GIVEN_UP", "UNCERTAIN", "agreement", "confidence", "point_psf"]
@@ -49,7 +50,7 @@ def confidence(image: Array, psf: Array, others: Sequence[Array], border: int) -
     others : sequence of float array
         What other starts have found.
     border : int
-        As for `deconvnet.restore.photo.psf_size.final_costs`.
+        As for `deconvnet.restore.photo.refine.fit`.
 
     Returns
     -------
@@ -62,8 +63,8 @@ def confidence(image: Array, psf: Array, others: Sequence[Array], border: int) -
     many times its cost is below that of a point; and the mean `agreement` with the others, from 0.4 to 0.9. A
     confidence is no probability: starts can agree on the same wrong PSF.
     """
-    still, found = final_costs(image, [point_psf(psf), psf], border)
-    gain = float(np.clip(NO_GAIN + np.log(still / found), LEAST_GAIN, 1)) if found > 0 else LEAST_GAIN
-    edges = fit(image, psf, border=border).edges * image.size / extent(psf)
+    still, found = parallel.ordered_map(lambda psf: fit(image, psf, border=border), [point_psf(psf), psf])
+    gain = float(np.clip(NO_GAIN + np.log(still.cost / found.cost), LEAST_GAIN, 1)) if found.cost > 0 else LEAST_GAIN
+    edges = found.edges * image.size / extent(psf)
     alike = np.mean([agreement(psf, other) for other in others]) if others else 1.0
     return float(gain * min(1.0, edges / ENOUGH_EDGES) * np.clip((alike - STRANGERS) / (TWINS - STRANGERS), 0, 1))

@@ -23,6 +23,7 @@ from deconvnet.restore.photo.psf_cleanup import (
 )
 from deconvnet.restore.photo.psf_size import (
     ROUNDS,
+    any_large,
     bound_for,
     final_costs,
     padded,
@@ -162,11 +163,11 @@ def find_psf(
 
     Notes
     -----
-    With ``refine`` the network's estimates at all its sizes are refined, and more candidates come from nothing
-    (`psfs_from_nothing`), with ``"auto"`` up to a quarter of the photo's shorter side and 151 px; the one with the
-    least of `final_costs` is taken. All of this sees only the `informative_part` of a large photo. Where it fails so
-    clearly that a sharp picture cannot come of it (see `confidence`), a point is returned instead, and the picture
-    stays as it is.
+    With ``refine`` candidates come from nothing (`psfs_from_nothing`), with ``"auto"`` up to a quarter of the photo's
+    shorter side and 151 px. The network's estimate at its smallest size that holds the best of them is refined and
+    joins; the one with the least of `final_costs` is taken. All of this sees only the `informative_part` of a large
+    photo. Where it fails so clearly that a sharp picture cannot come of it (see `confidence`), a point is returned
+    instead, and the picture stays as it is.
 
     Without ``refine`` a part of the photo is deconvolved with each, and the PSF is taken whose result has the
     smallest `sparsity_cost`: a PSF that is cut off or wrong makes the picture ring, and ringing is not sparse. The
@@ -176,12 +177,15 @@ def find_psf(
     if refine:
         part = informative_part(grey, REFINED)
         bound = max(bound_for(part.shape), *usable) if psf_size == "auto" else int(psf_size)
-        learned = _learned(network, part, usable, sharpen, threshold)
-        refined = parallel.ordered_map(lambda psf: refine_psf(part_for(part, len(psf)), psf), learned)
         blind = psfs_from_nothing(part, bound)
-        candidates = [*map(trimmed, refined), *blind]
-        border = max(map(len, candidates)) // 2
-        found = candidates[int(np.argmin(final_costs(part, candidates, border)))]
+        border, large = max(map(len, blind)) // 2, any_large(part, blind)
+        costs = final_costs(part, blind, border, large=large)
+        if psf_size == "auto":  # the network's size that fits what was found is enough
+            usable = [size for size in usable if size >= len(blind[int(np.argmin(costs))])][:1]
+        learned = _learned(network, part, usable, sharpen, threshold)
+        refined = parallel.ordered_map(lambda psf: trimmed(refine_psf(part_for(part, len(psf)), psf)), learned)
+        costs += final_costs(part, refined, border, large=large)
+        found = [*blind, *refined][int(np.argmin(costs))]
         trust = confidence(part, found, [psf for psf in blind[:BLIND] if psf is not found], border)
         if trust < GIVEN_UP:
             found = point_psf(found)

@@ -32,6 +32,7 @@ from deconvnet.restore.photo.refine import (
 
 __all__ = [
     "LARGEST_SIZE",
+    "any_large",
     "bound_for",
     "estimate_psf_sparse",
     "extent",
@@ -201,7 +202,7 @@ def psfs_from_nothing(image: Array, bound: int, *, l0_weights: Sequence[float] =
             earlier = [start for group in groups for start in group]
     found = [trimmed(start.psf) for group in running.values() for start in group]
     coarser = [trimmed(resized_psf(start.psf, pyramid.finer(KEPT_LEVEL), start.bound)) for start in earlier]
-    return found + [psf for psf in coarser if KEPT_SIZE <= len(psf) <= min(image.shape) / KEPT_SIDES]
+    return found + [psf for psf in coarser if any_large(image, [psf])]
 
 
 def _best(starts: list[_Start], keep: int, picture: Array, bound: int, level: int) -> list[_Start]:
@@ -213,7 +214,12 @@ def _best(starts: list[_Start], keep: int, picture: Array, bound: int, level: in
     return [starts[i] for i in sorted(np.argsort(costs, kind="stable")[:keep])]
 
 
-def final_costs(image: Array, psfs: Sequence[Array], border: int) -> list[float]:
+def any_large(image: Array, psfs: Sequence[Array]) -> bool:
+    """Whether a PSF has 45 px or more, and the photo seven sides of it."""
+    return any(KEPT_SIZE <= len(psf) <= min(image.shape) / KEPT_SIDES for psf in psfs)
+
+
+def final_costs(image: Array, psfs: Sequence[Array], border: int, *, large: bool | None = None) -> list[float]:
     """By which PSFs of one photo the best one is chosen: the `fit_cost` on the finest level and on a coarser one.
 
     Parameters
@@ -223,14 +229,16 @@ def final_costs(image: Array, psfs: Sequence[Array], border: int) -> list[float]
     psfs : sequence of float array (k, k)
     border : int
         Pixels left out on each side; half of the largest PSF at least.
+    large : bool, optional
+        Whether there are large ones among all that are compared, in several calls; by default whether one of these is.
 
     Returns
     -------
     list of float
-        ``C₀^(3/4) C₂^(1/4) k^(-1/100)`` if a PSF has 45 px or more and the photo seven sides of it, otherwise
-        ``C₀ k^(-1/100)``; the smaller, the better.
+        ``C₀^(3/4) C₂^(1/4) k^(-1/100)`` with large ones, otherwise ``C₀ k^(-1/100)``; the smaller, the better.
     """
-    large = any(KEPT_SIZE <= len(psf) <= min(image.shape) / KEPT_SIDES for psf in psfs)
+    if large is None:
+        large = any_large(image, psfs)
     pyramid = _Pyramid(image)
     coarse, factor = pyramid.picture(KEPT_LEVEL), 1 / pyramid.finer(KEPT_LEVEL)
 
