@@ -60,6 +60,9 @@ KEPT_LEVEL, KEPT_SIZE, KEPT_SIDES = 2, 45, 7
 #: Share of the cost there in that by which large PSFs are chosen, and the power of the size by which it is divided: the
 #: costs of PSFs much too small can be nearly the least.
 COARSE_SHARE, SIZE_POWER = 0.25, 0.01
+#: How fast the cost grows with the share of the photo's pixels that the PSF has: with as many pixels as a small photo
+#: has edges, noise is explained too.
+PIXEL_PRICE = 80.0
 #: Side of the part of a level that is used, in pixels and in sides of the PSF.
 PART, PART_SIDES = 768, 12
 
@@ -235,7 +238,8 @@ def final_costs(image: Array, psfs: Sequence[Array], border: int, *, large: bool
     Returns
     -------
     list of float
-        ``C₀^(3/4) C₂^(1/4) k^(-1/100)`` with large ones, otherwise ``C₀ k^(-1/100)``; the smaller, the better.
+        ``C₀ k^(-1/100) exp(80 n / N)``, n of the photo's N pixels being what the PSF is not zero at; with large ones
+        the geometric mean of three parts of that and one of ``C₂ k^(-1/100)``. The smaller, the better.
     """
     if large is None:
         large = any_large(image, psfs)
@@ -243,7 +247,8 @@ def final_costs(image: Array, psfs: Sequence[Array], border: int, *, large: bool
     coarse, factor = pyramid.picture(KEPT_LEVEL), 1 / pyramid.finer(KEPT_LEVEL)
 
     def cost(psf: Array) -> float:
-        here = fit_cost(image, psf, border=border) / len(psf) ** SIZE_POWER
+        pixels = int((psf > 0).sum()) / image.size
+        here = fit_cost(image, psf, border=border) / len(psf) ** SIZE_POWER * float(np.exp(PIXEL_PRICE * pixels))
         if not large:
             return here
         small = trimmed(resized_psf(psf, factor, side_on_level(len(psf) + 2, KEPT_LEVEL)))
