@@ -38,6 +38,7 @@ from .command import (
     weight,
 )
 from .loop import say
+from .processes import LocalProcesses, Processes
 from .recipes import BURST, with_recipe
 
 if TYPE_CHECKING:
@@ -130,15 +131,21 @@ class BurstTask:
         self.references = {name: references for name, (references, _) in found.items()}
         self.best_power = {name: power for name, (_, power) in found.items()}
         self.loss = LOSSES[settings["loss"]]
+        self.processes: Processes = LocalProcesses()
 
-    def _draw(self, rng: np.random.Generator) -> Bursts:
+    def _draw(self, rng: np.random.Generator) -> tuple[Bursts | None, float]:
+        """This process's share of a batch, None if there is nothing for it, and how much of the batch that is."""
         fewest, most = self.settings["frames"]
         # Half of the batches have all frames, the others any number: the network must take both.
         frames = most if fewest == most or rng.random() < 0.5 else int(rng.integers(fewest, most + 1))
         batch = max(1, round(self.settings["batch"] * most / frames))
         names = list(self.training)
         name = names[int(rng.integers(len(names)))]
-        return self.training[name].batch(rng, batch, frames, device=self.device)
+        part = self.processes.share(batch)
+        if part.start == part.stop:
+            return None, 0.0
+        bursts = self.training[name].batch(rng, batch, frames, device=self.device, part=part)
+        return bursts, (part.stop - part.start) / batch
 
     def fit(self, rng: np.random.Generator) -> None:
         """Set the network's fixed normalisation from a sample of training bursts."""
@@ -150,7 +157,9 @@ class BurstTask:
 
     def accumulate(self, rng: np.random.Generator, step: int, running: float | None) -> tuple[float, float]:
         begun = time.perf_counter()
-        bursts = self._draw(rng)
+        bursts, share = self._draw(rng)
+        if bursts is None:
+            return 0.0, time.perf_counter() - begun
         xp = array_module(bursts.frames)
         frames = xp.ascontiguousarray(central(bursts.frames, self.network.surround))
         truth = xp.ascontiguousarray(central(bursts.sharp, self.network.centre))
@@ -161,10 +170,10 @@ class BurstTask:
         if weight and has_psfs:
             psf_loss, dpsfs = relative_psf_error(cache.psfs, bursts.psfs)
             loss = loss + weight * psf_loss
-            self.network.backward(dprediction, cache, dpsfs=weight * dpsfs)
+            self.network.backward(share * dprediction, cache, dpsfs=share * weight * dpsfs)
         else:
-            self.network.backward(dprediction, cache)
-        return float(loss), synthesis
+            self.network.backward(share * dprediction, cache)
+        return share * float(loss), synthesis
 
     def resume(self, step: int) -> None:
         pass

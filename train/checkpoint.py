@@ -14,6 +14,7 @@ from deconvnet.files import locked
 from deconvnet.networks.io import load_arrays, save_arrays
 
 from .optimisers import MovingAverage, Optimiser
+from .processes import Processes
 
 __all__ = ["CHECKPOINT", "MODEL", "Progress", "claim_folder", "load_checkpoint", "read_settings", "save_checkpoint"]
 
@@ -108,9 +109,14 @@ def save_checkpoint(
     save_arrays(out / CHECKPOINT, arrays, record)
 
 
-def load_checkpoint(out: Path, network: Any, optimiser: Optimiser, average: MovingAverage) -> Progress:
-    """Bring network, optimiser and average to where `save_checkpoint` left them; returns how far that was."""
-    arrays, record = load_arrays(out / CHECKPOINT)
+def load_checkpoint(
+    out: Path, network: Any, optimiser: Optimiser, average: MovingAverage, processes: Processes
+) -> Progress:
+    """Bring network, optimiser and average to where `save_checkpoint` left them; returns how far that was.
+
+    The first of the ``processes`` reads, for all of them.
+    """
+    arrays, record = processes.from_first(lambda: load_arrays(out / CHECKPOINT))
     arrays.pop("network/active", None)  # version 0.1 had the number of trained stages here; `Task.resume` knows it
 
     def under(prefix: str) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
+import io
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -14,7 +16,8 @@ from deconvnet.backend import resolve_device
 from deconvnet.errors import DeconvnetError, exit_status, print_out
 
 from .checkpoint import claim_folder, read_settings
-from .loop import Schedule, Task, say, train
+from .loop import Schedule, SharedTask, Task, say, train
+from .processes import AgreedError, LocalProcesses, Processes, find_processes
 
 if TYPE_CHECKING:
     from deconvnet.blur.photographs import Photographs
@@ -207,19 +210,57 @@ def run(
     folder, resume = said.pop("out", out), said.pop("resume", False)
     quiet, device = said.pop("quiet", False), said.pop("device", "auto")
 
-    def command() -> int:
+    processes: Processes = LocalProcesses()
+    parted = False  # all processes end at the same place, and none waits for another
+
+    def train_here() -> dict[str, Any]:
         where = resolve_device(device)
-        with claim_folder(folder, resume) as out:
-            settings = _resumed(said, out, defaults) if resume else fresh_settings(said)
-            task = make_task(settings, where, quiet=quiet)
+        if processes.size > 1 and where != "cpu":
+            raise AgreedError("several processes train on the processor: add --device cpu, or leave mpirun away")
+        with contextlib.ExitStack() as stack:
+
+            def begin() -> dict[str, Any]:
+                claimed = stack.enter_context(claim_folder(folder, resume))
+                return _resumed(said, claimed, defaults) if resume else fresh_settings(said)
+
+            settings = processes.from_first(begin)
+            silence = contextlib.nullcontext() if processes.rank == 0 else contextlib.redirect_stderr(io.StringIO())
+            with silence:  # what all would say, the first one says
+                task = make_task(settings, where, quiet=quiet)
+            if processes.size > 1:
+                if not isinstance(task, SharedTask):
+                    raise AgreedError(f"{program} trains in one process: leave mpirun away")
+                task.processes = processes
+                task.network.load_state(processes.from_first(task.network.state))
             schedule = Schedule(**{name: settings[name] for name in Schedule._fields})
-            summary = train(task, schedule, out, settings, resume=resume, quiet=quiet)
+            return train(task, schedule, folder, settings, resume=resume, quiet=quiet, processes=processes)
+
+    def command() -> int:
+        nonlocal processes, parted
+        processes = find_processes()
+        try:
+            summary = train_here()
+        except AgreedError:
+            if processes.rank == 0:
+                raise
+            return 2
+        except BaseException:
+            parted = True
+            raise
+        if processes.rank > 0:
+            return 0
         for line in report(summary):
             print_out(line)
-        print_out(f"in {out}: model.safetensors, curve.png, validation.png, metrics.csv, summary.json")
+        print_out(f"in {folder}: model.safetensors, curve.png, validation.png, metrics.csv, summary.json")
         if summary.get("interrupted"):
             say(f"interrupted at step {summary['steps']}; continue with --resume")
             return 130
         return 0
 
-    return exit_status(program, command, interrupted="interrupted before the first step")
+    status = 1
+    try:
+        status = exit_status(program, command, interrupted="interrupted before the first step")
+    finally:
+        if parted:
+            processes.abort(status)
+    return status

@@ -18,20 +18,20 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from tqdm import tqdm
 
 from deconvnet._version import __version__
-from deconvnet.errors import DeconvnetError
 from deconvnet.files import replacing, save_figure
 from deconvnet.networks.io import save_network
 
 from .checkpoint import MODEL, Progress, load_checkpoint, save_checkpoint
 from .optimisers import SGD, Adadelta, Adam, MovingAverage, gradient_norm, make_schedule
+from .processes import AgreedError, LocalProcesses, Processes
 
-__all__ = ["METRICS", "SUMMARY", "Schedule", "Task", "say", "train"]
+__all__ = ["METRICS", "SUMMARY", "Schedule", "SharedTask", "Task", "say", "train"]
 
 METRICS, CURVE, PICTURE, SUMMARY = "metrics.csv", "curve.png", "validation.png", "summary.json"
 OPTIMISERS = {"adam": Adam, "sgd": SGD, "adadelta": Adadelta}
@@ -67,6 +67,17 @@ class Task(Protocol):
 
     def summary(self) -> dict[str, Any]:
         """What ``summary.json`` should say beyond the scores."""
+
+
+@runtime_checkable
+class SharedTask(Task, Protocol):
+    """One that several processes can train.
+
+    Each ``accumulate`` learns from its process's share of the batch: summed over the processes, losses and gradients
+    are those of the batch.
+    """
+
+    processes: Processes
 
 
 class Schedule(NamedTuple):
@@ -173,6 +184,7 @@ def train(
     *,
     resume: bool = False,
     quiet: bool = False,
+    processes: Processes | None = None,
 ) -> dict[str, Any]:
     """Train until ``schedule.steps``, or until Ctrl-C or SIGTERM, which saves and returns.
 
@@ -191,18 +203,22 @@ def train(
         equals that of an uninterrupted run bit for bit.
     quiet : bool
         No progress bar; there is none either where standard error is no terminal.
+    processes : Processes, optional
+        Of this training; all of them call this function. By default it is this one alone.
 
     Returns
     -------
     dict
-        The summary.
+        The summary; nothing in it in other processes than the first.
 
     Raises
     ------
-    DeconvnetError
+    AgreedError
         If the loss or a gradient is not finite; the last checkpoint stays.
     """
     out = Path(out)
+    processes = processes or LocalProcesses()
+    first = processes.rank == 0  # which alone validates, writes and shows
     parameters = task.network.parameters()
     optimiser = OPTIMISERS[schedule.optimizer](parameters, clip=schedule.clip)
     average = MovingAverage(parameters)
@@ -210,10 +226,11 @@ def train(
     metrics = _Metrics(out / METRICS)
     step, seconds, running = Progress()
     if resume:
-        step, seconds, running = load_checkpoint(out, task.network, optimiser, average)
+        step, seconds, running = load_checkpoint(out, task.network, optimiser, average, processes)
         task.resume(step)
         metrics.load(step)
     references = task.reference_scores()
+    stop = False
     scores: dict[str, float] = {}
 
     def save() -> None:
@@ -224,14 +241,16 @@ def train(
 
     begun = time.perf_counter() - seconds
     synthesis = spent = 0.0
-    with _interrupt_flag() as interrupted, _progress_bar(schedule.steps, step, quiet) as bar:
-        while step < schedule.steps and not interrupted.is_set():
+    with _interrupt_flag() as interrupted, _progress_bar(schedule.steps, step, quiet or not first) as bar:
+        while step < schedule.steps and not stop:
             started = time.perf_counter()
             task.network.zero_grad()
             loss, synthesis_seconds = task.accumulate(np.random.default_rng((schedule.seed, step)), step, running)
-            norm = gradient_norm(parameters)
+            processes.sum_gradients(parameters)
+            loss, stops = processes.total([loss, interrupted.is_set()])  # all stop after the same step
+            norm, stop = gradient_norm(parameters), stops > 0
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise DeconvnetError(
+                raise AgreedError(
                     f"the loss or its gradient is not finite at step {step + 1}: start again with a lower --lr "
                     f"(the last good checkpoint stays in {out})"
                 )
@@ -245,20 +264,22 @@ def train(
             synthesis += synthesis_seconds
             spent += time.perf_counter() - started
             seconds = time.perf_counter() - begun
-            stopping = step == schedule.steps or interrupted.is_set()
-            if step % schedule.validate_every == 0 or stopping:
+            stopping = step == schedule.steps or stop
+            if first and (step % schedule.validate_every == 0 or stopping):
                 with average.applied():
                     scores = task.validate()
                 row = {"step": step, "seconds": seconds, "loss": running, "rate": rate_at(step - 1)}
                 metrics.add({**row, "gradient_norm": norm, "synthesis_share": synthesis / spent, **scores})
                 _draw_curve(out / CURVE, metrics.rows, references)
                 synthesis = spent = 0.0
-            if step % schedule.checkpoint_every == 0 or stopping:
+            if first and (step % schedule.checkpoint_every == 0 or stopping):
                 save()
             bar.update()
             shown = "".join(f", {name} {value:.2f}{task.unit}" for name, value in list(scores.items())[:1])
             bar.set_postfix_str(f"loss {running:.4f}{shown}", refresh=False)
         stopped_early = step < schedule.steps
+    if not first:
+        return {}
     with average.applied():
         if not scores:
             scores = task.validate()

@@ -128,11 +128,19 @@ class MixedShake(BurstSynthesizer):
                 psfs[to_device(chosen, device), 0] = sample(rng, len(chosen), support, size, device=device)
         return psfs, sharp
 
-    def batch(self, rng: np.random.Generator, batch: int, frames: int, *, device: str = "cpu") -> Bursts:
-        made = super().batch(rng, batch, frames, device=device)
+    def batch(
+        self,
+        rng: np.random.Generator,
+        batch: int,
+        frames: int,
+        *,
+        device: str = "cpu",
+        part: slice = slice(None),
+    ) -> Bursts:
+        made = super().batch(rng, batch, frames, device=device, part=part)
         if self.sharpened:
             amount = rng.uniform(0.2, 1.0, batch) * (rng.random(batch) < self.sharpened)
-            made.frames[...] = unsharp_mask(made.frames, to_device(amount.astype(np.float32), device))
+            made.frames[...] = unsharp_mask(made.frames, to_device(amount[part].astype(np.float32), device))
         return made
 
 

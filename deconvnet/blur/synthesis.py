@@ -290,7 +290,15 @@ class BurstSynthesizer:
         assert self._shake is not None  # else no burst is chosen for it
         return sample_recorded_psfs(rng, self._shake, count, support, size, shift=shift, device=device)
 
-    def batch(self, rng: np.random.Generator, batch: int, frames: int, *, device: str = "cpu") -> Bursts:
+    def batch(
+        self,
+        rng: np.random.Generator,
+        batch: int,
+        frames: int,
+        *,
+        device: str = "cpu",
+        part: slice = slice(None),
+    ) -> Bursts:
         """A batch of bursts.
 
         Parameters
@@ -303,6 +311,9 @@ class BurstSynthesizer:
             Frames in each, N.
         device : {"cpu", "cuda", "auto"}
             Where everything is made and stays.
+        part : slice
+            Which bursts of the batch to make: all random numbers are drawn for the whole one, so that parts made by
+            several processes are that batch bit for bit.
 
         Returns
         -------
@@ -330,9 +341,11 @@ class BurstSynthesizer:
         quality = rng.integers(s.quality[0], s.quality[1], batch, endpoint=True) * (rng.random(batch) < s.jpeg)
         offset = rng.integers(0, 8, (batch, frames, 2))
         grain = rng.uniform(*s.grain, batch)
+        crops, psfs, keys = crops[part], psfs[part], keys[part]
+        gain, angle, offset = gain[part], angle[part], offset[part]
 
         def per_frame(values: np.ndarray) -> Array:
-            return to_device(np.repeat(values[:, None], frames, axis=1), device)
+            return to_device(np.repeat(values[part, None], frames, axis=1), device)
 
         rotated = to_device(angle, device) if s.rotation else None
         made = burst_synthesis(
@@ -350,7 +363,7 @@ class BurstSynthesizer:
             offset=to_device(offset, device),
         )
         # The truth takes the same way with a PSF of one tap and none of the rest.
-        still = np.zeros((batch, 1, s.psf_size, s.psf_size), np.float32)
+        still = np.zeros((len(crops), 1, s.psf_size, s.psf_size), np.float32)
         still[:, :, s.psf_size // 2, s.psf_size // 2] = 1
         sharp = burst_synthesis(
             crops,
