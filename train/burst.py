@@ -393,6 +393,7 @@ def main(arguments: list[str] | None = None) -> int:
         fresh_settings=_fresh_settings,
         make_task=make_task,
         report=_report,
+        several=True,
     )
 
 

@@ -187,6 +187,7 @@ def run(
     fresh_settings: Callable[[dict[str, Any]], dict[str, Any]],
     make_task: Callable[..., Task],
     report: Callable[[dict[str, Any]], Iterable[str]],
+    several: bool = False,
 ) -> int:
     """From the options that were said to a finished run; returns the exit status.
 
@@ -206,6 +207,8 @@ def run(
         ``make_task(settings, device, quiet=...)`` gives the task.
     report : callable
         ``report(summary)`` yields lines to print at the end.
+    several : bool
+        Whether the task is a `train.loop.SharedTask`, which several processes can train.
     """
     folder, resume = said.pop("out", out), said.pop("resume", False)
     quiet, device = said.pop("quiet", False), said.pop("device", "auto")
@@ -214,6 +217,8 @@ def run(
     parted = False  # all processes end at the same place, and none waits for another
 
     def train_here() -> dict[str, Any]:
+        if processes.size > 1 and not several:
+            raise AgreedError(f"{program} trains in one process: leave mpirun away")
         where = resolve_device(device)
         if processes.size > 1 and where != "cpu":
             raise AgreedError("several processes train on the processor: add --device cpu, or leave mpirun away")
@@ -228,8 +233,7 @@ def run(
             with silence:  # what all would say, the first one says
                 task = make_task(settings, where, quiet=quiet)
             if processes.size > 1:
-                if not isinstance(task, SharedTask):
-                    raise AgreedError(f"{program} trains in one process: leave mpirun away")
+                assert isinstance(task, SharedTask)
                 task.processes = processes
                 task.network.load_state(processes.from_first(task.network.state))
             schedule = Schedule(**{name: settings[name] for name in Schedule._fields})

@@ -48,7 +48,7 @@ from train.processes import find_processes
 processes = find_processes()
 parameters = {}
 for i, size in enumerate((5, 3_000_000, 1, 700_000, 700_000)):
-    parameters[str(i)] = Parameter(np.zeros(size, np.float64 if i == 2 else np.float32), str(i))
+    parameters[str(i)] = Parameter(np.zeros(size, np.float64 if i == 2 else np.float32))
     parameters[str(i)].grad[...] = np.arange(size) % 97 + i * processes.rank
 processes.sum_gradients(parameters)
 for i, p in enumerate(parameters.values()):
@@ -153,7 +153,7 @@ def test_sums_and_errors_of_all(mpi):
     [
         ("train.burst", ["--resume"], "holds no checkpoint to resume"),
         ("train.burst", ["--images", "nowhere"], "nowhere"),
-        ("train.photo_any", ["--stages", "1"], "train.photo_any trains in one process"),
+        ("train.photo_any", ["--steps", "1"], "train.photo_any trains in one process"),
     ],
 )
 def test_what_cannot_begin_is_refused_in_one_line(mpi, tmp_path, program, options, message):
