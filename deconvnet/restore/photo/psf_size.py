@@ -54,6 +54,8 @@ L0_WEIGHTS = (1.4e-2, 5.6e-2)
 LAST_NOISE_L0_WEIGHT = 6.0
 #: Levels (each coarser by √2 than the one below, 0 is the photo) on which starts are compared, and how many go on.
 ROUNDS = ((4, 7), (2, 3))
+#: Times the extent of a PSF on the last of these levels that its support may have on finer ones.
+ROOM = 1.4
 #: The level of which PSFs are handed out beside those of the finest one; they have at least so many pixels, and the
 #: shorter side of the photo holds them so many times.
 KEPT_LEVEL, KEPT_SIZE, KEPT_SIDES = 2, 45, 7
@@ -198,6 +200,8 @@ def psfs_from_nothing(image: Array, bound: int, *, l0_weights: Sequence[float] =
         for last, keep in ROUNDS:
             if level == last:
                 groups = [_best([start for group in groups for start in group], keep, picture, bound, level)]
+        if level == ROUNDS[-1][0]:
+            groups = [[_closer(start, pyramid.finer(level)) for start in group] for group in groups]
         running = {}
         for start in (start for group in groups for start in group):
             running.setdefault(start.bound, []).append(start)
@@ -206,6 +210,12 @@ def psfs_from_nothing(image: Array, bound: int, *, l0_weights: Sequence[float] =
     found = [trimmed(start.psf) for group in running.values() for start in group]
     coarser = [trimmed(resized_psf(start.psf, pyramid.finer(KEPT_LEVEL), start.bound)) for start in earlier]
     return found + [psf for psf in coarser if any_large(image, [psf])]
+
+
+def _closer(start: _Start, factor: float) -> _Start:
+    """A start with a bound that leaves its PSF only so much room to grow, and costs less."""
+    bound = min(start.bound, (int(ROOM * factor * extent(start.psf)) + 2) | 1)
+    return start._replace(bound=bound)
 
 
 def _best(starts: list[_Start], keep: int, picture: Array, bound: int, level: int) -> list[_Start]:
