@@ -248,8 +248,8 @@ def final_costs(image: Array, psfs: Sequence[Array], border: int, *, large: bool
     Returns
     -------
     list of float
-        ``C₀ k^(-1/100) exp(80 n / N)``, n of the photo's N pixels being what the PSF is not zero at; with large ones
-        the geometric mean of three parts of that and one of ``C₂ k^(-1/100)``. The smaller, the better.
+        ``C₀ k^(-1/100) exp(80 n / N)`` for PSFs with n pixels that are not zero and a photo of N pixels; with large
+        ones ``C₀^(3/4) C₂^(1/4) k^(-1/100)``. The smaller, the better.
     """
     if large is None:
         large = any_large(image, psfs)
@@ -257,10 +257,9 @@ def final_costs(image: Array, psfs: Sequence[Array], border: int, *, large: bool
     coarse, factor = pyramid.picture(KEPT_LEVEL), 1 / pyramid.finer(KEPT_LEVEL)
 
     def cost(psf: Array) -> float:
-        pixels = int((psf > 0).sum()) / image.size
-        here = fit_cost(image, psf, border=border) / len(psf) ** SIZE_POWER * float(np.exp(PIXEL_PRICE * pixels))
+        here = fit_cost(image, psf, border=border) / len(psf) ** SIZE_POWER
         if not large:
-            return here
+            return here * float(np.exp(PIXEL_PRICE * int((psf > 0).sum()) / image.size))
         small = trimmed(resized_psf(psf, factor, side_on_level(len(psf) + 2, KEPT_LEVEL)))
         there = fit_cost(coarse, small, border=round(border * factor)) / len(psf) ** SIZE_POWER
         return here ** (1 - COARSE_SHARE) * there**COARSE_SHARE
