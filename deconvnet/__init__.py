@@ -1,8 +1,9 @@
 """Learned blind deconvolution of photographs and hand-held bursts.
 
 `deblur_burst` turns a burst into one picture, `deblur` restores a single photograph, `estimate_psf` finds its PSF only,
-`deconvolve` takes a PSF that is known. `load_model` reads a trained network, `engine` chooses between compiled kernels
-and plain array code. They are imported when first used, so that ``import deconvnet`` is quick.
+`deconvolve` takes a PSF that is known, `deblur_array` pictures larger than the memory. `load_model` reads a trained
+network, `engine` chooses between compiled kernels and plain array code. They are imported when first used, so that
+``import deconvnet`` is quick.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ __all__ = [
     "DeconvnetError",
     "__version__",
     "deblur",
+    "deblur_array",
     "deblur_burst",
     "deconvolve",
     "engine",
@@ -25,6 +27,7 @@ __all__ = [
 
 _LAZY = {
     "deblur": ("deconvnet.restore.photo.deblur", "deblur"),
+    "deblur_array": ("deconvnet.restore.photo.tiles", "deblur_array"),
     "deblur_burst": ("deconvnet.restore.burst.deblur", "deblur_burst"),
     "deconvolve": ("deconvnet.interface", "deconvolve"),
     "engine": ("deconvnet.kernels.kernel", "engine"),

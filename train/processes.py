@@ -21,8 +21,9 @@ __all__ = ["AgreedError", "LocalProcesses", "Mpi", "Processes", "find_processes"
 T = TypeVar("T")
 #: Variables in which the launchers of MPICH and Open MPI say how many processes there are.
 LAUNCHERS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
-#: Gradients are summed in buckets of so many numbers at least: one is packed while the last is on its way.
-BUCKET = 1 << 20
+#: Gradients are summed in buckets of about so many numbers, which stay in a processor's cache: between two processes of
+#: one machine ten million in 15 ms, and in 40 ms at once.
+BUCKET = 1 << 16
 
 
 class AgreedError(DeconvnetError):
@@ -90,16 +91,16 @@ class Mpi:
     def sum_gradients(self, parameters: Mapping[str, Parameter]) -> None:
         from mpi4py import MPI
 
-        under_way = []
         for gradients in _buckets([p.grad for p in parameters.values()]):
-            buffer = np.concatenate([gradient.reshape(-1) for gradient in gradients])
-            under_way.append((self.world.Iallreduce(MPI.IN_PLACE, buffer), buffer, gradients))
-        for request, buffer, gradients in under_way:
-            request.Wait()
-            begin = 0
-            for gradient in gradients:
-                gradient[...] = buffer[begin : begin + gradient.size].reshape(gradient.shape)
-                begin += gradient.size
+            in_place = len(gradients) == 1 and gradients[0].flags.c_contiguous
+            flat = [gradient.reshape(-1) for gradient in gradients]
+            numbers = flat[0] if in_place else np.concatenate(flat)
+            for begin in range(0, numbers.size, BUCKET):
+                self.world.Allreduce(MPI.IN_PLACE, numbers[begin : begin + BUCKET])
+            if not in_place:
+                ends = np.cumsum([gradient.size for gradient in gradients])
+                for gradient, total in zip(gradients, np.split(numbers, ends[:-1])):
+                    gradient[...] = total.reshape(gradient.shape)
 
     def total(self, values: Sequence[float]) -> list[float]:
         from mpi4py import MPI
@@ -125,11 +126,11 @@ class Mpi:
 
 
 def _buckets(arrays: list[np.ndarray]) -> list[list[np.ndarray]]:
-    """Neighbours of one dtype together, until there are enough numbers."""
+    """Neighbours of one dtype together, as long as there is room; those that are larger alone."""
     buckets: list[list[np.ndarray]] = []
-    room = 0
+    room = -1
     for array in arrays:
-        if room <= 0 or array.dtype != buckets[-1][0].dtype:
+        if array.size > room or array.dtype != buckets[-1][0].dtype:
             buckets.append([])
             room = BUCKET
         buckets[-1].append(array)

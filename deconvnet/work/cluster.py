@@ -40,6 +40,9 @@ SETTINGS = {
     "distributed.scheduler.allowed-failures": 1,
     "distributed.scheduler.worker-saturation": 1.0,
     "logging.distributed": "critical",
+    "distributed.worker.profile.enabled": False,
+    # Without Dask's MALLOC_TRIM_THRESHOLD_, by which every large array is new memory from the system.
+    "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1, "MKL_NUM_THREADS": 1},
 }
 
 _one_at_a_time = threading.Lock()  # in a worker: an item's warnings are collected from all threads

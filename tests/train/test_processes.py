@@ -47,7 +47,7 @@ from deconvnet.layers.base import Parameter
 from train.processes import find_processes
 processes = find_processes()
 parameters = {}
-for i, size in enumerate((5, 3_000_000, 1, 700_000, 700_000)):
+for i, size in enumerate((5, 300_000, 1, 70, 700)):
     parameters[str(i)] = Parameter(np.zeros(size, np.float64 if i == 2 else np.float32))
     parameters[str(i)].grad[...] = np.arange(size) % 97 + i * processes.rank
 processes.sum_gradients(parameters)
@@ -109,7 +109,7 @@ def test_several_processes_follow_the_curve_of_one_and_go_on_with_another_number
     found = _train(2, images, two, "--steps", "12", *SHORT)
     assert found.stderr.count("photographs to learn from") == 1 and found.stdout.count("model.safetensors") == 1
     _assert_alike(one, two)
-    # Of a run of one process: the schedule of the learning rate depends on the steps, so it is interrupted by a kill.
+    # The schedule of the learning rate depends on the steps, so a run that is to go on is stopped by a kill.
     process = subprocess.Popen(
         [MPIRUN, "-n", *map(str, _command(2, images, changing, ["--steps", "12", *SHORT]))],
         cwd=ROOT,
@@ -185,8 +185,8 @@ def test_shares_are_all_of_the_batch(count, size):
 
 
 def test_buckets_hold_all_in_order_and_one_type():
-    arrays = [np.zeros(size, dtype) for size, dtype in ((3, "f4"), (2 << 20, "f4"), (5, "f4"), (5, "f8"), (1, "f8"))]
-    assert [[len(array) for array in bucket] for bucket in _buckets(arrays)] == [[3, 2 << 20], [5], [5, 1]]
+    arrays = [np.zeros(size, dtype) for size, dtype in ((3, "f4"), (1 << 17, "f4"), (5, "f4"), (5, "f4"), (1, "f8"))]
+    assert [[len(array) for array in bucket] for bucket in _buckets(arrays)] == [[3], [1 << 17], [5, 5], [1]]
     assert _buckets([]) == []
 
 
