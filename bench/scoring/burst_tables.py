@@ -11,6 +11,7 @@ from tqdm import tqdm
 from bench.scoring.burst_scores import make_burst, restore_burst, without_sharp_frames
 from bench.scoring.panels import busiest_window, draw_panels
 from bench.scoring.protocol import aligned_score
+from bench.scoring.radial import draw_agreement, radial_agreement, worst_gains
 from deconvnet.colour import luminance
 from deconvnet.errors import DeconvnetError
 from deconvnet.io import list_pictures, read_image, write_image
@@ -234,7 +235,8 @@ def score_real_bursts(
     -------
     list of dict
         One row per burst and picture: sharpness (`restore.burst.registration.sharpness`) relative to the mean's,
-        `grain` in percent at places that are flat in the mean, and PSNR and SSIM where there is a reference.
+        `grain` in percent at places that are flat in the mean; where there is a reference, PSNR, SSIM and the least and
+        largest radial gain of the coherent bands (`bench.scoring.radial`).
 
     Notes
     -----
@@ -260,6 +262,7 @@ def score_real_bursts(
         shown |= {name: picture for name, picture in others.items() if name in beside}
         truth = others.get(reference)
         guide = luminance(shown["mean"])
+        agreement = {}
         for name, picture in shown.items():
             row = {"burst": folder.name, "frames": len(kept), "picture": name}
             row["sharpness"] = sharpness(picture) / sharpness(shown["mean"])
@@ -267,10 +270,14 @@ def score_real_bursts(
                 row["grain %"] = 100 * grain(luminance(picture), guide)
                 if truth is not None:
                     score = aligned_score(luminance(picture), luminance(truth))
-                    row |= {"dB": score.psnr, "SSIM": score.ssim}
+                    agreement[name] = radial_agreement(picture, truth)
+                    least, most = worst_gains(agreement[name])
+                    row |= {"dB": score.psnr, "SSIM": score.ssim, "least gain": least, "largest gain": most}
             table.append(row)
         if pictures:
             write_image(Path(pictures) / f"{folder.name}_network.png", shown["network"])
+            if agreement:
+                draw_agreement(Path(pictures) / f"{folder.name}_gain.png", agreement, folder.name)
             alike = {n: p for n, p in shown.items() if p.shape[:2] == guide.shape}
             alike |= {} if truth is None else {"reference": truth}
             parts = _windows(shown["network"])

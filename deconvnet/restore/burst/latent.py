@@ -11,6 +11,7 @@ from deconvnet.kernels.burst.quotient_sums import quotient_sums
 from deconvnet.kernels.burst.spectrum_strips import to_strips
 from deconvnet.ops.border import extend_periodically, extended_shape
 from deconvnet.ops.differences import differences_power
+from deconvnet.ops.psf import psf_to_otf
 from deconvnet.progress import step
 from deconvnet.restore.blind_steps import value_range
 from deconvnet.restore.burst.places import map_on
@@ -26,6 +27,9 @@ __all__ = ["BurstSpectra", "sharp_picture", "sparse_latent", "trimmed"]
 LEAST_NOISE = 1e-3
 #: Weight of the data term times the noise's variance.
 DATA_WEIGHT = 0.08
+#: Most that a frame counts beside the median one; misfit, relative to the median one, from which on a frame is
+#: doubtful, and the power by which it then counts less.
+MOST_TRUST, DOUBTFUL, DOUBT = 2.0, 1.5, 4
 #: Weights that draw the auxiliary gradients to those of the picture, one after the other.
 CONTINUATION = (4.0, 16.0, 64.0, 256.0)
 
@@ -50,6 +54,7 @@ class BurstSpectra:
     """
 
     def __init__(self, frames: Array, size: int) -> None:
+        self.frames = frames
         self.count, height, width = frames.shape
         self.dtype = frames.dtype.type
         self.noise = self.dtype(max(np.median([estimate_noise(frame) for frame in frames]), LEAST_NOISE))
@@ -67,6 +72,26 @@ class BurstSpectra:
     def sums(self, psfs: Array) -> tuple[Array, Array]:
         """``Σ_i w_i conj(K_i) Y_i`` and ``Σ_i w_i |K_i|²``: all that a latent image takes from frames and PSFs."""
         return quotient_sums(psfs * self.roots, self.y, self.grid)
+
+    def sparse(self, psfs: Array) -> Array:
+        """The latent image (H', W') under a sparse prior; see `sparse_latent`."""
+        return sparse_latent(*self.sums(psfs), self.gradient_power, float(self.noise), self.grid)
+
+    def trust(self, psfs: Array, latent: Array) -> None:
+        """Take what a latent image (H', W') and PSFs leave unexplained for noise, in each frame as much as there is.
+
+        That is more than the noise of the sensor: compression, the camera's own processing, errors of the PSFs, and all
+        of a frame that shows something else.
+        """
+        xp = array_module(psfs)
+        height, width = self.frames.shape[1:]
+        margin = min(psfs.shape[-1] // 2, height // 4, width // 4)  # there, light from beyond the border arrives
+        inside = (slice(None), slice(margin, height - margin), slice(margin, width - margin))
+        blurred = irfft2(psf_to_otf(psfs, self.grid) * rfft2(latent), self.grid)
+        left = xp.maximum((blurred[inside] - self.frames[inside]).std(axis=(1, 2)), self.dtype(LEAST_NOISE))
+        self.noise = self.dtype(xp.median(left))
+        share = self.noise / left
+        self.weigh(xp.minimum(share**2, MOST_TRUST) * xp.minimum(1, (DOUBTFUL * share) ** DOUBT))
 
 
 def sparse_latent(data: Array, power: Array, gradient_power: Array, noise: float, grid: tuple[int, int]) -> Array:
@@ -166,7 +191,8 @@ def sharp_picture(
         (down, high), (across, wide) = part(rows, i, size, height), part(columns, j, size, width)
         spectra = BurstSpectra(xp.ascontiguousarray(frames[:, high, wide]) / scale, size)
         spectra.weigh(to_device(found.weights[i, j], device))
-        x = sparse_latent(*spectra.sums(psfs), spectra.gradient_power, float(spectra.noise), spectra.grid)
+        spectra.trust(psfs, spectra.sparse(psfs))
+        x = spectra.sparse(psfs)
         top, left = down.start - high.start, across.start - wide.start
         x = x[top : top + down.stop - down.start, left : left + across.stop - across.start]
         restoring.update()

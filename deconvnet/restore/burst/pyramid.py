@@ -33,9 +33,7 @@ PROBES = 5
 #: of a window for its PSFs to count in the window's first guess.
 PLACE_STEP, WINDOW_MARGIN = 20, 20
 #: Side, in pixels, of the windows, and their largest distance, for shake of the given spread; both grow with it.
-WINDOW, WINDOW_STEP, WINDOW_SPREAD = 192, 96, 4.2
-#: Least side of a window on smaller frames.
-LEAST_WINDOW = 112
+WINDOW, WINDOW_STEP, WINDOW_SPREAD = 256, 128, 5.0
 #: Longer side of pictures for which the distances here are meant. Camera shake changes over the field of view, not
 #: from pixel to pixel: in larger pictures the distances grow in proportion, up to so many times.
 LONG_SIDE, MOST_GROWTH = 1000, 2.0
@@ -143,37 +141,40 @@ def estimate_window_psfs(network: Any, frames: Array, *, device: str = "cpu", pr
     Notes
     -----
     The level where the PSFs are as wide as the network likes them is known from a look at very small frames. Windows
-    have 192 px, or more for wide shake, and are at most half of that apart, a whole in large pictures; on smaller
-    frames they are smaller. From level to level, frames and PSFs grow by √2.
+    have 256 px on every level, or more for wide shake, and are at most half of that apart, a whole in large pictures.
+    From level to level, frames and PSFs grow by √2; a window starts from the nearest one on the smaller frames.
     """
-    shape = frames.shape[-2:]
     start, shake = _start(network, frames, device)
-    larger = max(1.0, shake / WINDOW_SPREAD)
-    growth = window_growth(shape)
-    (tops, height), (lefts, width) = (window_starts(length, growth, larger) for length in shape)
-    centres = (tops + (height - 1) / 2, lefts + (width - 1) / 2)
-    windows = list(np.ndindex(len(tops), len(lefts)))
+    middles: list[np.ndarray] = []
     found: dict[tuple[int, int], Refined] = {}
-    with step("refining PSFs", len(windows) * (start + 1), "window", shown=progress) as refining:
-        for level in range(start, -1, -1):
-            here = _smaller(frames, level)
-            (down, high), (across, wide) = (
-                _windows_here(middles, side, length, small)
-                for middles, side, length, small in zip(centres, (height, width), shape, here.shape[-2:])
-            )
-            if level == start:
-                first = _first_guess(network, here, (down, across), (high, wide), device)
-                found = {window: Refined(first[window], np.ones(len(frames), np.float32)) for window in windows}
-            else:
-                found = {window: last._replace(psfs=resized_psfs(last.psfs, STEP)) for window, last in found.items()}
-            parts = {(i, j): here[:, down[i] : down[i] + high, across[j] : across[j] + wide] for i, j in windows}
-            found = _refine_windows(parts, found, ROUNDS if level else 1, device, refining.update)
+    for level in range(start, -1, -1):
+        here = _smaller(frames, level)
+        larger = max(1.0, shake / STEP**level / WINDOW_SPREAD)
+        growth = window_growth(here.shape[-2:])
+        (tops, high), (lefts, wide) = (window_starts(length, growth, larger) for length in here.shape[-2:])
+        before, middles = middles, [tops + (high - 1) / 2, lefts + (wide - 1) / 2]
+        windows = list(np.ndindex(len(tops), len(lefts)))
+        if level == start:
+            first = _first_guess(network, here, (tops, lefts), (high, wide), device)
+            given = {window: Refined(first[window], np.ones(len(frames), np.float32)) for window in windows}
+        else:
+            finer = {window: last._replace(psfs=resized_psfs(last.psfs, STEP)) for window, last in found.items()}
+            rows, columns = (_nearest(now / STEP, then) for now, then in zip(middles, before))
+            given = {(i, j): finer[rows[i], columns[j]] for i, j in windows}
+        parts = {(i, j): here[:, tops[i] : tops[i] + high, lefts[j] : lefts[j] + wide] for i, j in windows}
+        with step(f"refining PSFs, {level + 1}", len(windows), "window", shown=progress) as refining:
+            found = _refine_windows(parts, given, ROUNDS if level else 1, device, refining.update)
     size = max(refined.psfs.shape[-1] for refined in found.values())
     grid = (len(tops), len(lefts), len(frames))
     psfs, weights = np.zeros((*grid, size, size), np.float32), np.ones(grid, np.float32)
     for window, refined in found.items():
         psfs[window], weights[window] = resized_psfs(refined.psfs, 1, size), refined.weights
-    return WindowPsfs(psfs, weights, centres)
+    return WindowPsfs(psfs, weights, (middles[0], middles[1]))
+
+
+def _nearest(points: np.ndarray, nodes: np.ndarray) -> list[int]:
+    """Index of the nearest node for each point."""
+    return [int(abs(nodes - point).argmin()) for point in points]
 
 
 def _refine_windows(
@@ -190,13 +191,6 @@ def _refine_windows(
         return Refined(*map(to_host, refined))
 
     return dict(zip(parts, map_on(refine, list(parts), device)))
-
-
-def _windows_here(middles: np.ndarray, side: int, length: int, small: int) -> tuple[np.ndarray, int]:
-    """Starts (n,) and side of the windows, given by their middles and side, where ``length`` pixels are ``small``."""
-    side = min(small, max(LEAST_WINDOW, round(side * small / length)))
-    starts = (middles + 0.5) * small / length - side / 2
-    return np.clip(starts.round().astype(int), 0, small - side), side
 
 
 def _first_guess(

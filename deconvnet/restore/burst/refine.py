@@ -17,14 +17,14 @@ from deconvnet.kernels.photo.psf_grid import projected_gradient
 from deconvnet.ops.edge_taper import edge_taper_factors
 from deconvnet.ops.resample import resample
 from deconvnet.restore.blind_steps import couplings, value_range
-from deconvnet.restore.burst.latent import BurstSpectra, sparse_latent
+from deconvnet.restore.burst.latent import BurstSpectra
 from deconvnet.restore.photo.psf_cleanup import SMALLEST_SIZE
 
 __all__ = ["Refined", "refine_burst_psfs", "resized_psfs", "spread"]
 
 #: Iterations of a round with sharp gradients of few edges, then with the expected latent image, then with the most
 #: likely one under a sparse prior.
-EDGE_STEPS, EXPECTATION_STEPS, SPARSE_STEPS = 2, 3, 1
+EDGE_STEPS, EXPECTATION_STEPS, SPARSE_STEPS = 4, 3, 1
 #: Steps of the projected gradient in each; each starts where the one before ended.
 GRADIENT_STEPS = 24
 #: l0 weight of an edge, see `deconvnet.kernels.photo.edge_gradients`, and the least multiple of the variance of the
@@ -191,10 +191,6 @@ class _Window(BurstSpectra):
         """Half spectra of the gradients of a latent image, faded as the frames' are."""
         return rfft2(faded_gradients(latent[None], *self.taper, self.faded)[0])
 
-    def sparse(self, data: Array, power: Array) -> Array:
-        """Half spectra of the gradients of the latent image under a sparse prior."""
-        return self.gradients_of(sparse_latent(data, power, self.gradient_power, float(self.noise), self.grid))
-
     def psfs(self, sharp_hat: Array, uncertain: Array | None, start: Array, given: Array, beta: float) -> Array:
         """The PSFs that take sharp gradients to the frames' best, not normalised; see `refine_burst_psfs`."""
         xp = array_module(sharp_hat)
@@ -263,10 +259,11 @@ def refine_burst_psfs(frames: Array, psfs: Array, *, weights: Array | None = Non
     if not extent > 0:
         return Refined(psfs, weights)
     window = _Window(frames / frames.dtype.type(extent), psfs.shape[-1])
+    window.weigh(weights)
     psfs = _moved_to_middle(psfs.astype(frames.dtype))
     for _ in range(rounds):
         psfs = _refine(window, psfs)
-    return Refined(psfs, weights)
+    return Refined(psfs, window.weights)
 
 
 def _refine(window: _Window, psfs: Array) -> Array:
@@ -278,6 +275,9 @@ def _refine(window: _Window, psfs: Array) -> Array:
     given, powers, uncertain = psfs, None, None
     steps = EDGE_STEPS + EXPECTATION_STEPS + SPARSE_STEPS
     for step in range(steps):
+        if step == EDGE_STEPS:
+            window.trust(psfs, window.sparse(psfs))
+            beta = BETA + NOISE_BETA * float(window.noise) ** 2 * window.pixels
         sums = window.sums(psfs)
         if step < EDGE_STEPS:
             sharp_hat = window.sharp_edges(*sums, l0_weight)
@@ -286,7 +286,7 @@ def _refine(window: _Window, psfs: Array) -> Array:
             powers = window.gradient_powers(*sums) if powers is None else powers
             sharp_hat, uncertain = window.expected(*sums, powers)
             if step >= EDGE_STEPS + EXPECTATION_STEPS:
-                sharp_hat = window.sparse(*sums)
+                sharp_hat = window.gradients_of(window.sparse(psfs))
         found = window.psfs(sharp_hat, uncertain, psfs, given, beta)
         found = found * (found > THRESHOLD * found.max(axis=(1, 2), keepdims=True))
         mass = found.sum(axis=(1, 2), keepdims=True)

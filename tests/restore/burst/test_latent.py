@@ -31,7 +31,7 @@ def _in_windows(psfs, rows, columns, weights=None):
     weights = np.ones(COUNT) if weights is None else weights
     return WindowPsfs(
         np.broadcast_to(psfs, (*grid, *psfs.shape)),
-        np.broadcast_to(weights, (*grid, COUNT)).astype(np.float32),
+        np.broadcast_to(weights, (*grid, len(weights))).astype(np.float32),
         middles,
     )
 
@@ -53,16 +53,17 @@ def test_the_scale_of_the_values_does_not_matter(burst):
     bright, dark = (
         sharp_picture(scale * frames, _in_windows(psfs, 1, 1)) for scale in (np.float32(1), np.float32(0.2))
     )
-    np.testing.assert_allclose(0.2 * bright, dark, atol=1e-4)
+    np.testing.assert_allclose(0.2 * bright, dark, atol=2e-3)
 
 
-def test_a_frame_without_weight_does_not_count(burst):
+def test_a_frame_that_shows_something_else_counts_less(burst, monkeypatch):
     frames, truth, psfs = burst
     spoilt = frames.copy()
     spoilt[2] = np.random.default_rng(1).random(frames.shape[1:])
-    weights = np.array([1, 1, 0, 1, 1])
-    found = sharp_picture(spoilt, _in_windows(psfs, 1, 1, weights), extent=1.0)
-    assert psnr(found, truth) > psnr(sharp_picture(spoilt, _in_windows(psfs, 1, 1), extent=1.0), truth) + 5
+    windows = _in_windows(psfs, 1, 1)
+    found = sharp_picture(spoilt, windows, extent=1.0)
+    monkeypatch.setattr(BurstSpectra, "trust", lambda *_: None)
+    assert psnr(found, truth) > psnr(sharp_picture(spoilt, windows, extent=1.0), truth) + 3
 
 
 def test_frames_that_show_nothing_are_averaged():
