@@ -10,6 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.slow  # builds a wheel
 ROOT = Path(__file__).resolve().parent.parent
+SUFFIXES = (".css", ".cu", ".cuh", ".js", ".json", ".py", ".safetensors", ".svg", ".yaml")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def test_the_wheel_holds_every_module_and_data_file(wheel):
     inside = set(zipfile.ZipFile(wheel).namelist())
     for folder, package in (("deconvnet", "deconvnet"), ("kernels", "deconvnet/kernels"), ("train", "deconvnet/train")):
         for path in (ROOT / folder).rglob("*"):
-            if path.suffix in (".py", ".cu", ".cuh", ".safetensors") and "started" not in path.parts:
+            if path.suffix in SUFFIXES and "started" not in path.parts:
                 name = f"{package}/{path.relative_to(ROOT / folder).as_posix()}"
                 tracked = subprocess.run(["git", "ls-files", "--error-unmatch", path], cwd=ROOT, capture_output=True)
                 assert tracked.returncode != 0 or name in inside, name
