@@ -14,7 +14,7 @@ from deconvnet.blur.psf import sample_gp_psfs
 from deconvnet.networks.io import build_network, load_network
 from deconvnet.restore.burst.patches import restore_frames
 from deconvnet.restore.burst.places import patch_places
-from deconvnet.restore.burst.pyramid import WINDOW, window_starts
+from deconvnet.restore.burst.pyramid import WINDOWS, window_starts
 from deconvnet.restore.burst.refine import refine_burst_psfs
 
 __all__ = ["burst_network", "burst_table", "case", "frames_of_burst", "refining_seconds"]
@@ -76,7 +76,7 @@ def case(network, count, height, width, stride=STRIDE):
 
 def refining_seconds(device, *, quick=False):
     """Seconds in which the PSFs of a whole channel are refined at full size, from those of one window."""
-    frames = frames_of_burst(FRAMES, WINDOW, WINDOW)
+    frames = frames_of_burst(FRAMES, WINDOWS[0], WINDOWS[0])
     room = (SUPPORT // 2, SUPPORT // 2)
     psfs = np.pad(sample_gp_psfs(np.random.default_rng(0), FRAMES, SUPPORT), ((0, 0), room, room))
     call = functools.partial(refine_burst_psfs, device.array(frames), device.array(psfs))

@@ -7,7 +7,6 @@ there the network makes the first estimate, and expectation maximisation refines
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,8 +31,9 @@ PROBES = 5
 #: Distance, in pixels, of the places where the network looks for the PSFs, and how far such a place must lie inside
 #: of a window for its PSFs to count in the window's first guess.
 PLACE_STEP, WINDOW_MARGIN = 20, 20
-#: Side, in pixels, of the windows, and their largest distance, for shake of the given spread; both grow with it.
-WINDOW, WINDOW_STEP, WINDOW_SPREAD = 256, 128, 5.0
+#: Sides, in pixels, of the windows that are tried, for shake up to the given spread; they grow with it. Large ones know
+#: more, smaller ones follow a blur that changes: they are taken if they leave less than this share of the misfit.
+WINDOWS, WINDOW_SPREAD, CLEARLY = (256, 128), 5.0, 0.93
 #: Longer side of pictures for which the distances here are meant. Camera shake changes over the field of view, not
 #: from pixel to pixel: in larger pictures the distances grow in proportion, up to so many times.
 LONG_SIDE, MOST_GROWTH = 1000, 2.0
@@ -66,10 +66,10 @@ def window_growth(shape: tuple[int, int]) -> float:
     return float(np.clip(max(shape) / LONG_SIDE, 1, MOST_GROWTH))
 
 
-def window_starts(length: int, growth: float = 1.0, larger: float = 1.0) -> tuple[np.ndarray, int]:
-    """Starts (n,) and side of windows, evenly spread over a length and ``larger`` than usual by a factor."""
-    side = min(length, round(WINDOW * larger))
-    count = -(-(length - side) // int(WINDOW_STEP * growth * larger)) + 1
+def window_starts(length: int, growth: float = 1.0, window: float = 256) -> tuple[np.ndarray, int]:
+    """Starts (n,) and side of windows, half of their side apart or, in large pictures, more, evenly over a length."""
+    side = min(length, round(window))
+    count = -(-(length - side) // int(window / 2 * growth)) + 1
     return np.linspace(0, length - side, count).round().astype(int), side
 
 
@@ -141,35 +141,33 @@ def estimate_window_psfs(network: Any, frames: Array, *, device: str = "cpu", pr
     Notes
     -----
     The level where the PSFs are as wide as the network likes them is known from a look at very small frames. Windows
-    have 256 px on every level, or more for wide shake, and are at most half of that apart, a whole in large pictures.
-    From level to level, frames and PSFs grow by √2; a window starts from the nearest one on the smaller frames.
+    have 256 px on every level, or 128 px where these leave clearly less unexplained, or more for wide shake; they are
+    at most half of that apart, a whole in large pictures. From level to level, frames and PSFs grow by √2; a window
+    starts from the nearest one on the smaller frames.
     """
     start, shake = _start(network, frames, device)
-    middles: list[np.ndarray] = []
-    found: dict[tuple[int, int], Refined] = {}
-    for level in range(start, -1, -1):
-        here = _smaller(frames, level)
-        larger = max(1.0, shake / STEP**level / WINDOW_SPREAD)
-        growth = window_growth(here.shape[-2:])
-        (tops, high), (lefts, wide) = (window_starts(length, growth, larger) for length in here.shape[-2:])
-        before, middles = middles, [tops + (high - 1) / 2, lefts + (wide - 1) / 2]
-        windows = list(np.ndindex(len(tops), len(lefts)))
-        if level == start:
-            first = _first_guess(network, here, (tops, lefts), (high, wide), device)
-            given = {window: Refined(first[window], np.ones(len(frames), np.float32)) for window in windows}
-        else:
-            finer = {window: last._replace(psfs=resized_psfs(last.psfs, STEP)) for window, last in found.items()}
-            rows, columns = (_nearest(now / STEP, then) for now, then in zip(middles, before))
-            given = {(i, j): finer[rows[i], columns[j]] for i, j in windows}
-        parts = {(i, j): here[:, tops[i] : tops[i] + high, lefts[j] : lefts[j] + wide] for i, j in windows}
-        with step(f"refining PSFs, {level + 1}", len(windows), "window", shown=progress) as refining:
-            found = _refine_windows(parts, given, ROUNDS if level else 1, device, refining.update)
+    here = _smaller(frames, start)
+    look = _look(network, here, PLACE_STEP * window_growth(here.shape[-2:]), device)
+    tried = []
+    for side in WINDOWS:
+        grid = _Grid(here.shape[-2:], side * max(1.0, shake / STEP**start / WINDOW_SPREAD))
+        given = _first_guess(*look, grid)
+        tried.append((grid, _refine_windows(here, grid, given, ROUNDS if start else 1, device, start, progress)))
+    chosen = _small_enough([float(np.mean([one.misfit for one in found.values()])) for _, found in tried])
+    grid, found = tried[chosen]
+    for level in range(start - 1, -1, -1):
+        here, before = _smaller(frames, level), grid
+        grid = _Grid(here.shape[-2:], WINDOWS[chosen] * max(1.0, shake / STEP**level / WINDOW_SPREAD))
+        finer = {window: last._replace(psfs=resized_psfs(last.psfs, STEP)) for window, last in found.items()}
+        rows, columns = (_nearest(now / STEP, then) for now, then in zip(grid.middles, before.middles))
+        given = {(i, j): finer[rows[i], columns[j]] for i, j in grid.windows}
+        found = _refine_windows(here, grid, given, ROUNDS if level else 1, device, level, progress)
     size = max(refined.psfs.shape[-1] for refined in found.values())
-    grid = (len(tops), len(lefts), len(frames))
-    psfs, weights = np.zeros((*grid, size, size), np.float32), np.ones(grid, np.float32)
+    shape = (*(len(middles) for middles in grid.middles), len(frames))
+    psfs, weights = np.zeros((*shape, size, size), np.float32), np.ones(shape, np.float32)
     for window, refined in found.items():
         psfs[window], weights[window] = resized_psfs(refined.psfs, 1, size), refined.weights
-    return WindowPsfs(psfs, weights, (middles[0], middles[1]))
+    return WindowPsfs(psfs, weights, grid.middles)
 
 
 def _nearest(points: np.ndarray, nodes: np.ndarray) -> list[int]:
@@ -177,27 +175,57 @@ def _nearest(points: np.ndarray, nodes: np.ndarray) -> list[int]:
     return [int(abs(nodes - point).argmin()) for point in points]
 
 
+def _small_enough(misfits: list[float]) -> int:
+    """Which windows to take, by the misfits of ever smaller ones: the largest that smaller ones do not clearly beat."""
+    chosen = 0
+    for index, misfit in enumerate(misfits):
+        if misfit < CLEARLY * misfits[chosen]:
+            chosen = index
+    return chosen
+
+
+class _Grid:
+    """Windows over a picture of this height and width.
+
+    Attributes
+    ----------
+    starts, sides, middles : pair
+        First pixels (n,), side, and middles (n,) of the windows, down and across.
+    windows : list of (int, int)
+    """
+
+    def __init__(self, shape: tuple[int, int], window: float) -> None:
+        growth = window_growth(shape)
+        (tops, high), (lefts, wide) = (window_starts(length, growth, window) for length in shape)
+        self.starts, self.sides = (tops, lefts), (high, wide)
+        self.middles = (tops + (high - 1) / 2, lefts + (wide - 1) / 2)
+        self.windows = list(np.ndindex(len(tops), len(lefts)))
+
+    def part(self, frames: Array, window: tuple[int, int]) -> Array:
+        """View of a window's part (N, h, w) of the frames (N, H, W)."""
+        (top, left), (high, wide) = (int(start[i]) for start, i in zip(self.starts, window)), self.sides
+        return frames[:, top : top + high, left : left + wide]
+
+
 def _refine_windows(
-    parts: dict, given: dict, rounds: int, device: str, update: Callable[[], object]
+    frames: Array, grid: _Grid, given: dict, rounds: int, device: str, level: int, progress: bool
 ) -> dict[tuple[int, int], Refined]:
-    """What becomes of each window's PSFs and weights by its part of the frames (N, h, w)."""
+    """What becomes of each window's PSFs and weights by its part of the frames (N, H, W)."""
 
     def refine(window: tuple[int, int]) -> Refined:
-        psfs, weights = given[window]
-        psfs = _with_room(psfs, min(parts[window].shape[1:]) // 2)
+        psfs, weights, _ = given[window]
+        psfs = _with_room(psfs, min(grid.sides) // 2)
         weights = to_device(weights, device)
-        refined = refine_burst_psfs(parts[window], to_device(psfs, device), weights=weights, rounds=rounds)
-        update()
-        return Refined(*map(to_host, refined))
+        refined = refine_burst_psfs(grid.part(frames, window), to_device(psfs, device), weights=weights, rounds=rounds)
+        refining.update()
+        return Refined(to_host(refined.psfs), to_host(refined.weights), refined.misfit)
 
-    return dict(zip(parts, map_on(refine, list(parts), device)))
+    with step(f"refining PSFs, {level + 1}", len(grid.windows), "window", shown=progress) as refining:
+        return dict(zip(grid.windows, map_on(refine, grid.windows, device)))
 
 
-def _first_guess(
-    network: Any, frames: Array, starts: tuple[np.ndarray, np.ndarray], sides: tuple[int, int], device: str
-) -> np.ndarray:
-    """Means of the network's PSFs over the windows: (rows, columns, N, k, k)."""
-    places, rows = _look(network, frames, PLACE_STEP * window_growth(frames.shape[-2:]), device)
-    down, across = (_inside(at, begin, side) for at, begin, side in zip(places, starts, sides))
-    by_rows = np.stack([np.tensordot(across, psfs, axes=1) for psfs, _ in rows])
-    return np.tensordot(down, by_rows, axes=1)
+def _first_guess(places: tuple, rows: list, grid: _Grid) -> dict[tuple[int, int], Refined]:
+    """Means over the windows of what the network said of the places, see `_look`."""
+    down, across = (_inside(at, begin, side) for at, begin, side in zip(places, grid.starts, grid.sides))
+    psfs = np.tensordot(down, np.stack([np.tensordot(across, psfs, axes=1) for psfs, _ in rows]), axes=1)
+    return {window: Refined(psfs[window], np.ones(psfs.shape[2], np.float32)) for window in grid.windows}

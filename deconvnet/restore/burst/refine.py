@@ -138,11 +138,14 @@ class Refined(NamedTuple):
     psfs : real array (N, k, k)
         Non-negative, of sum 1.
     weights : real array (N,)
-        How much each frame is to be believed, 0 to 1.
+        How much each frame is to be believed beside the median one.
+    misfit : float
+        Standard deviation of what the median frame's PSF leaves unexplained, in units of the frames' range.
     """
 
     psfs: Array
     weights: Array
+    misfit: float = 0.0
 
 
 class _Window(BurstSpectra):
@@ -263,7 +266,7 @@ def refine_burst_psfs(frames: Array, psfs: Array, *, weights: Array | None = Non
     psfs = _moved_to_middle(psfs.astype(frames.dtype))
     for _ in range(rounds):
         psfs = _refine(window, psfs)
-    return Refined(psfs, window.weights)
+    return Refined(psfs, window.weights, float(window.noise))
 
 
 def _refine(window: _Window, psfs: Array) -> Array:

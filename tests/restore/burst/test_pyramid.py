@@ -11,7 +11,7 @@ from deconvnet.metrics import psnr
 from deconvnet.restore.burst import pyramid
 from deconvnet.restore.burst.fba import fourier_burst_accumulation
 from deconvnet.restore.burst.patches import restore_frames
-from deconvnet.restore.burst.pyramid import _with_room, window_growth, window_starts
+from deconvnet.restore.burst.pyramid import _small_enough, _with_room, window_growth, window_starts
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,11 @@ def test_windows_lie_over_all_of_a_picture_and_farther_apart_in_large_ones(lengt
     gaps = np.diff(starts)
     assert (gaps <= min(256, max(128, 0.128 * length)) + 1).all()  # rounded
     assert (gaps <= side).all()  # no pixel is outside all windows
+
+
+def test_smaller_windows_must_explain_clearly_more():
+    assert _small_enough([1.0, 0.97]) == 0
+    assert _small_enough([1.0, 0.85]) == 1
 
 
 def test_psfs_get_room_on_all_sides():
