@@ -67,7 +67,7 @@ class FrameTask(burst.BurstTask):
     def _draw(self, rng):
         count = self.settings["batch"] * self.settings["frames"][1]
         single = self.training[SCORE].batch(rng, count, 1, device=self.device)
-        return single._replace(frames=array_module(single.frames).ascontiguousarray(twice(single.frames)))
+        return single._replace(frames=array_module(single.frames).ascontiguousarray(twice(single.frames))), 1.0
 
     def validate(self):
         return {name: data.score(Stacked(self.network), self.device) for name, data in self.validation.items()}

@@ -33,6 +33,8 @@ EXTRAS = {
     "heif": "pillow-heif",
     "raw": "rawpy",
     "torch": "torch",
+    "dask": "distributed",
+    "mpi": "mpi4py",
     "napari": "napari",
     "docs": "sphinx",
     "test": "pytest",
