@@ -96,7 +96,7 @@ def _local(jobs: int) -> Iterator[Client]:
             if main:
                 signal.signal(signal.SIGINT, before)
         stack.enter_context(cluster)
-        yield stack.enter_context(Client(cluster))
+        yield stack.enter_context(Client(cluster, set_as_default=False))
 
 
 @contextlib.contextmanager
@@ -106,7 +106,7 @@ def _remote(address: str, folder: Path) -> Iterator[Client]:
 
     start = f"start some with: dask worker {address} --nthreads 1 --nworkers N"
     try:
-        client = Client(address, timeout=ANSWER)
+        client = Client(address, timeout=ANSWER, set_as_default=False)
     except (OSError, ValueError) as error:
         raise DeconvnetError(
             f"no Dask scheduler answers at {address}: start one with dask scheduler, and name the address that it "
@@ -190,7 +190,7 @@ def attempt_on_cluster(
         tell(f"Dask scheduler at {at}, dashboard at {client.dashboard_link}")
         name, waiting = f"deconvnet-{uuid.uuid4().hex}", enumerate(items)
         under_way: dict[Any, tuple[Future, Item]] = {}
-        finished = as_completed()
+        finished = as_completed(loop=client.loop)
 
         def submit_more() -> None:
             most = AHEAD * max(1, sum(client.nthreads().values()))
