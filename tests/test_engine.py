@@ -20,12 +20,15 @@ def _blurred(count, side, support):
     return np.clip(noisy, 0, 1).astype(np.float32)
 
 
+# What is restored, the number of frames and their side.
 CASES = {
-    "photo": lambda support: deconvnet.deblur(_blurred(1, 200, support)[0], psf_size=17),
-    "photo, network alone": lambda support: deconvnet.deblur(_blurred(1, 200, support)[0], psf_size=17, refine=False),
-    "burst": lambda support: deconvnet.deblur_burst(_blurred(3, 96, support), register="none"),
-    "burst, network alone": lambda support: deconvnet.deblur_burst(
-        _blurred(3, 96, support), register="none", refine=False
+    "photo": (lambda frames: deconvnet.deblur(frames[0], psf_size=17), 1, 200),
+    "photo, network alone": (lambda frames: deconvnet.deblur(frames[0], psf_size=17, refine=False), 1, 200),
+    "burst": (lambda frames: deconvnet.deblur_burst(frames, register="none"), 3, 96),
+    "burst, network alone": (
+        lambda frames: deconvnet.deblur_burst(frames, register="none", refine=False),
+        3,
+        96,
     ),
 }
 
@@ -33,15 +36,17 @@ CASES = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_plain_array_code_makes_the_same_pictures(name):
+    restore, count, side = CASES[name]
     differences = []
     for support in SUPPORTS:
-        compiled = CASES[name](support)
+        frames = _blurred(count, side, support)  # once: both bodies see the same bits
+        compiled = restore(frames)
         with deconvnet.engine("reference"):
-            plain = CASES[name](support)
+            plain = restore(frames)
         assert plain.std() > 0.05
         difference = np.abs(compiled - plain)
         differences.append(float(difference.max() if "burst" in name else np.sqrt((difference**2).mean())))
     # For a photo it is decided what is an edge, a speck or an explained pixel, and rounding turns such a decision in
     # some pictures, which shows in a few pixels.
     assert np.median(differences) < 1e-3, differences
-    assert max(differences) < 1e-2, differences
+    assert max(differences) < 5e-3, differences

@@ -65,14 +65,17 @@ class MotionBasis:
         whole = np.floor(move_down).astype(np.int32), np.floor(move_across).astype(np.int32)
         part = move_down - whole[0], move_across - whole[1]
         self.dtype = np.dtype(dtype)
-        #: Where the coefficients of every angle go in every patch's PSF, (patches, A, 2), and the four pixels' weights,
-        #: (patches, A, 2, 2).
-        self.moves = np.stack(whole, axis=-1).reshape(-1, len(self.angles), 2)
-        self.weights = np.stack(
+        # Where the coefficients of every angle go in every patch's PSF, (patches, A, 2), and the four pixels' weights.
+        moves = np.stack(whole, axis=-1).reshape(-1, len(self.angles), 2)
+        weights = np.stack(
             [np.stack([np.abs(1 - i - part[0]) * np.abs(1 - j - part[1]) for j in (0, 1)], axis=-1) for i in (0, 1)],
             axis=-2,
-        ).reshape(*self.moves.shape, 2)
-        self.weights = self.weights.astype(dtype)
+        ).reshape(*moves.shape, 2)
+        weights = weights.astype(dtype)
+        #: Places and weights of `shifted_sum`, there and back. There, a pixel gets what was up and left of it: the
+        #: neighbours change places.
+        self.there = -1 - moves, np.ascontiguousarray(weights[..., ::-1, ::-1])
+        self.back = tuple(np.ascontiguousarray(a.swapaxes(0, 1)) for a in (moves, weights))
 
     @property
     def poses(self) -> tuple[int, int, int]:
@@ -82,15 +85,14 @@ class MotionBasis:
     def forward(self, mu: Array) -> Array:
         """PSFs (rows, columns, k, k) from coefficients (A, k, k)."""
         xp = array_module(mu)
-        # A pixel gets what was up and left of it: the neighbours change places.
-        places, weights = -1 - self.moves, np.ascontiguousarray(self.weights[..., ::-1, ::-1])
+        places, weights = self.there
         psfs = shifted_sum(mu, xp.asarray(places), xp.asarray(weights, dtype=mu.dtype))
         return psfs.reshape(*self.grid, self.psf_size, self.psf_size)
 
     def adjoint(self, psfs: Array) -> Array:
         """Coefficients (A, k, k) from PSFs (rows, columns, k, k): ``Σ_r B(r)ᵀ psf(r)``."""
         xp = array_module(psfs)
-        places, weights = (np.ascontiguousarray(a.swapaxes(0, 1)) for a in (self.moves, self.weights))
+        places, weights = self.back
         flat = psfs.reshape(-1, self.psf_size, self.psf_size)
         return shifted_sum(flat, xp.asarray(places), xp.asarray(weights, dtype=psfs.dtype))
 

@@ -15,7 +15,7 @@ from deconvnet.ops.psf import psf_to_otf
 from deconvnet.progress import step
 from deconvnet.restore.blind_steps import value_range
 from deconvnet.restore.burst.places import map_on
-from deconvnet.restore.deconvolve.priors import sparse_divergence
+from deconvnet.restore.deconvolve.priors import CONTINUATION, sparse_divergence
 from deconvnet.restore.deconvolve.solvers import estimate_noise
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ DATA_WEIGHT = 0.08
 #: Most that a frame counts beside the median one; misfit, relative to the median one, from which on a frame is
 #: doubtful, and the power by which it then counts less.
 MOST_TRUST, DOUBTFUL, DOUBT = 2.0, 1.5, 4
-#: Weights that draw the auxiliary gradients to those of the picture, one after the other.
-CONTINUATION = (4.0, 16.0, 64.0, 256.0)
 
 
 class BurstSpectra:

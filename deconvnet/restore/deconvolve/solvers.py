@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,7 +41,7 @@ LEAST_NOISE = 1e-6
 #: Steps of conjugate gradients before the first of them, and with each. What lies beyond the border is found slowly.
 FIRST_STEPS, STEPS = 20, 4
 #: The same for differences of colours, which count their noise so many times: errors in them are seen less than grain.
-COLOUR_FIRST_STEPS, COLOUR_STEPS = 4, 1
+COLOUR_FIRST_STEPS, COLOUR_STEPS = 4, 2
 COLOUR_NOISE = 2.0
 #: Steps where results are only compared with each other.
 QUICK_FIRST_STEPS, QUICK_STEPS = 6, 2
@@ -133,12 +132,15 @@ def deconvolve_with(
     learned = method not in METHODS
     if learned and not isinstance(blur, Convolution):
         raise DeconvnetError("the learned final image is for one PSF: take hyper-laplacian for blur that varies")
-    network = _image_network(method, "cpu" if xp is np else "cuda") if learned else None
+    network = load_network(Path(method), kind="image", device="cpu" if xp is np else "cuda") if learned else None
     planes = [_Plane(image)] if image.ndim == 2 else _planes(image)
+    contrast = max(float(planes[0].image.std()), LEAST_NOISE)
 
     def restore(plane: _Plane) -> Array:
-        times = COLOUR_NOISE if plane.difference else 1
-        level = float(np.hypot(times * estimate_noise(plane.image), psf_error)) if noise is None else times * noise
+        times, error = 1.0, psf_error
+        if plane.difference:  # what errors of the PSF leave unexplained is as strong as the contrast
+            times, error = COLOUR_NOISE, psf_error * min(1.0, float(plane.image.std()) / contrast)
+        level = float(np.hypot(times * estimate_noise(plane.image), error)) if noise is None else times * noise
         system = _System(plane, blur, level)
         if method == "wiener":
             return _with_gaussian_prior(system)
@@ -224,11 +226,6 @@ def _with_sparse_prior(system: _System, first: int, steps: int) -> Array:
         system.update(x)
         x = system.solve(x, sparse_divergence(x, beta), beta, steps)
     return x
-
-
-@functools.cache
-def _image_network(path: str, device: str) -> ImageNetwork:
-    return load_network(Path(path), kind="image", device=device)
 
 
 def _corrected(network: ImageNetwork, system: _System, sparse: Array, noise: float) -> Array:

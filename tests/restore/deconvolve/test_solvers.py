@@ -136,6 +136,14 @@ def test_colours_together_are_better_than_each_channel_alone(psf, noise, gain):
     assert psnr(restored, sharp) > psnr(alone, sharp) + gain
 
 
+def test_colours_are_as_good_as_their_channels_alone(psf):
+    truth, blurry = _colours(psf, 0.01)
+    restored = deconvolve(blurry, psf)
+    for c in range(3):
+        alone = deconvolve(np.ascontiguousarray(blurry[..., c]), psf)
+        assert psnr(restored[..., c], truth[..., c]) > psnr(alone, truth[..., c]) - 0.03
+
+
 def test_a_coloured_light_does_not_tint_what_is_around_it(psf):
     scene = np.full((140, 150, 3), 0.2, np.float32)
     scene[60:63, 70:73] = (12.0, 0.6, 0.6)

@@ -84,10 +84,10 @@ def test_known_psf_recovers_a_colour_photo(colour, psf):
 def test_the_psf_is_used_for_every_channel_and_trusted_as_it_was_found(colour, psf, refine, psf_error):
     _, blurry = colour
     picture, used = deblur(blurry, model=KnownPsfs([psf]), refine=refine, device="cpu", return_psf=True)
-    np.testing.assert_allclose(picture, np.clip(deconvolve(blurry, used, psf_error=psf_error), 0, 1), atol=1e-3)
+    np.testing.assert_array_equal(picture, np.clip(deconvolve(blurry, used, psf_error=psf_error), 0, 1))
     for channel in range(3):
         alone = deconvolve(np.ascontiguousarray(blurry[..., channel]), used, psf_error=psf_error)
-        assert psnr(picture[..., channel], np.clip(alone, 0, 1)) > 38
+        assert psnr(picture[..., channel], np.clip(alone, 0, 1)) > 40
 
 
 def test_whole_numbers_and_floats_give_the_same_picture(colour, psf):
