@@ -41,6 +41,8 @@ LEAST_NOISE = 1e-6
 #: Steps of conjugate gradients before the first of them, and with each. What lies beyond the border is found slowly.
 FIRST_STEPS, STEPS = 20, 4
 #: The same for differences of colours, which count their noise so many times: errors in them are seen less than grain.
+#: Errors of the PSF count in full there, though they shrink with the contrast: a camera's mosaic and JPEG leave more in
+#: colours that no PSF explains.
 COLOUR_FIRST_STEPS, COLOUR_STEPS = 4, 2
 COLOUR_NOISE = 2.0
 #: Steps where results are only compared with each other.
@@ -134,13 +136,10 @@ def deconvolve_with(
         raise DeconvnetError("the learned final image is for one PSF: take hyper-laplacian for blur that varies")
     network = load_network(Path(method), kind="image", device="cpu" if xp is np else "cuda") if learned else None
     planes = [_Plane(image)] if image.ndim == 2 else _planes(image)
-    contrast = max(float(planes[0].image.std()), LEAST_NOISE)
 
     def restore(plane: _Plane) -> Array:
-        times, error = 1.0, psf_error
-        if plane.difference:  # what errors of the PSF leave unexplained is as strong as the contrast
-            times, error = COLOUR_NOISE, psf_error * min(1.0, float(plane.image.std()) / contrast)
-        level = float(np.hypot(times * estimate_noise(plane.image), error)) if noise is None else times * noise
+        times = COLOUR_NOISE if plane.difference else 1.0
+        level = float(np.hypot(times * estimate_noise(plane.image), psf_error)) if noise is None else times * noise
         system = _System(plane, blur, level)
         if method == "wiener":
             return _with_gaussian_prior(system)

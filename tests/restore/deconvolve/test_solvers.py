@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import skimage.data
+from scipy import ndimage
 
 from deconvnet.backend import to_device, to_host
 from deconvnet.blur.convolve import convolve
@@ -11,7 +12,7 @@ from deconvnet.errors import DeconvnetError
 from deconvnet.metrics import psnr
 from deconvnet.networks.image_network import ImageNetwork
 from deconvnet.networks.io import save_network
-from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, deconvolve, estimate_noise
+from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, REFINED_PSF, deconvolve, estimate_noise
 from deconvnet.restore.photo.varying import deconvolve_varying
 
 
@@ -142,6 +143,25 @@ def test_colours_are_as_good_as_their_channels_alone(psf):
     for c in range(3):
         alone = deconvolve(np.ascontiguousarray(blurry[..., c]), psf)
         assert psnr(restored[..., c], truth[..., c]) > psnr(alone, truth[..., c]) - 0.03
+
+
+def _through_a_mosaic(picture):
+    """What a camera with one colour a pixel makes of (H, W, 3), its other two interpolated."""
+    found = np.zeros_like(picture)
+    for c, places in enumerate((((0, 0),), ((0, 1), (1, 0)), ((1, 1),))):
+        seen = np.zeros_like(picture[..., c])
+        for top, left in places:
+            seen[top::2, left::2] = picture[top::2, left::2, c]
+        weights = np.array([[0, 1, 0], [1, 4, 1], [0, 1, 0]]) if c == 1 else np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]])
+        found[..., c] = ndimage.convolve(seen, weights.astype(np.float32) / 4)
+    return found
+
+
+def test_colours_through_a_cameras_mosaic_are_not_trusted_too_far(psf):
+    sharp, blurry = _colours(psf, 0.002)
+    seen = _through_a_mosaic(blurry)
+    restored = deconvolve(seen, psf, psf_error=REFINED_PSF)
+    assert psnr(restored, sharp) > psnr(seen, sharp) + 3
 
 
 def test_a_coloured_light_does_not_tint_what_is_around_it(psf):
