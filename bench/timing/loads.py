@@ -18,11 +18,13 @@ import numpy as np
 
 from bench import peers
 from bench.peers.torch_peer import Peer
-from bench.timing.burst import FRAMES, burst_network, frames_of_burst
+from bench.timing.burst import FRAMES, STRIDE, burst_network, frames_of_burst
 from bench.timing.measure import check_equal, timed
 from bench.timing.photo import photo_network, photograph
 from bench.timing.table import Column, Table
 from bench.timing.training import RATE, TRAININGS
+from deconvnet.blur.convolve import convolve
+from deconvnet.blur.psf import sample_gp_psfs
 from deconvnet.parallel import thread_count, threads
 from deconvnet.restore.burst.patches import restore_frames
 from deconvnet.restore.photo.deblur import deblur
@@ -57,7 +59,9 @@ def other_process(code):
 def _rows(device, peer, quick):
     """``(name, {"ours": call, "torch": call})`` of each row; PyTorch's where it is installed and has one."""
     side = 96 if quick else 256
-    yield f"restoring a photo of {side}²", {"ours": functools.partial(deblur, photograph(side)[0], psf_size=17)}
+    psf = sample_gp_psfs(np.random.default_rng(0), 1, 13)[0]
+    blurry = convolve(photograph(side)[0], psf, border="reflect")
+    yield f"restoring a photo of {side}²", {"ours": functools.partial(deblur, blurry, psf_size=17)}
 
     side = 255 if quick else 1024
     network, picture = photo_network(17), photograph(side)
@@ -69,9 +73,9 @@ def _rows(device, peer, quick):
 
     height, width = (65, 65) if quick else (65, 300)
     burst, frames = burst_network("quotient"), frames_of_burst(FRAMES, height, width)
-    calls = {"ours": lambda: restore_frames(burst, frames, refine=False)[0]}
+    calls = {"ours": lambda: restore_frames(burst, frames, stride=STRIDE, refine=False)[0]}
     if peer.installed:
-        restore = peers.load("torch_patches").restorer(burst, device.name, 5)
+        restore = peers.load("torch_patches").restorer(burst, device.name, STRIDE)
         there = peers.load("torch_photo").tensor(frames, device.name)
         calls["torch"] = functools.partial(restore, there, 32)
     yield f"burst of {FRAMES} frames, {width}×{height}, not refined", calls
