@@ -98,8 +98,9 @@ def speed(results):
                 columns = [c for c in table.columns if c.key in TOLD_FIRST]
                 machine = record["machine"]
                 about = (
-                    f"From file to file, in a process of its own; {_heading(machine)}, {machine['date'][:10]}, commit "
-                    f"{machine['commit']}. Steps, growth, and PyTorch beside it: [performance](docs/performance.md)."
+                    f"From file to file, in a process of its own (`python bench/runtime.py --tables {COMMANDS}`); "
+                    f"{_heading(machine)}, {machine['date'][:10]}, commit {machine['commit']}. "
+                    "Steps, growth, and PyTorch beside it: [performance](docs/performance.md)."
                 )
                 rows = [row for row in table.rows if "error" not in row]
                 return Table(table.name, table.title, columns, "", rows).markdown() + f"\n\n{about}"
