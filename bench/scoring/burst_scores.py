@@ -12,14 +12,7 @@ from deconvnet.blur.psf import sample_gp_psfs, sample_recorded_psfs
 from deconvnet.restore.burst.fba import fourier_burst_accumulation
 from deconvnet.restore.burst.patches import restore_frames
 
-__all__ = [
-    "BORDER",
-    "FBA_POWERS",
-    "BurstResult",
-    "make_burst",
-    "restore_burst",
-    "without_sharp_frames",
-]
+__all__ = ["BORDER", "FBA_POWERS", "BurstResult", "make_burst", "restore_burst", "without_sharp_frames"]
 
 #: Powers of the Fourier burst accumulation that are tried; the authors use 11.
 FBA_POWERS = (3, 5, 7, 11, 15, 20, 30, 50)
