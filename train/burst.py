@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -38,6 +39,7 @@ from .command import (
     weight,
 )
 from .loop import say
+from .parts import Parts
 from .processes import LocalProcesses, Processes
 from .recipes import BURST, with_recipe
 
@@ -132,6 +134,7 @@ class BurstTask:
         self.best_power = {name: power for name, (_, power) in found.items()}
         self.loss = LOSSES[settings["loss"]]
         self.processes: Processes = LocalProcesses()
+        self.parts = Parts(network)
 
     def _draw(self, rng: np.random.Generator) -> tuple[Bursts | None, float]:
         """This process's share of a batch, None if there is nothing for it, and how much of the batch that is."""
@@ -160,20 +163,26 @@ class BurstTask:
         bursts, share = self._draw(rng)
         if bursts is None:
             return 0.0, time.perf_counter() - begun
-        xp = array_module(bursts.frames)
-        frames = xp.ascontiguousarray(central(bursts.frames, self.network.surround))
-        truth = xp.ascontiguousarray(central(bursts.sharp, self.network.centre))
         synthesis = time.perf_counter() - begun
-        prediction, cache = self.network.forward(frames, train=True)
-        loss, dprediction = self.loss(prediction, truth)
-        weight, has_psfs = self.settings["psf_loss"], isinstance(self.network, PsfBurstNetwork)
-        if weight and has_psfs:
-            psf_loss, dpsfs = relative_psf_error(cache.psfs, bursts.psfs)
-            loss = loss + weight * psf_loss
-            self.network.backward(share * dprediction, cache, dpsfs=share * weight * dpsfs)
-        else:
-            self.network.backward(share * dprediction, cache)
-        return share * float(loss), synthesis
+        weight = self.settings["psf_loss"] if isinstance(self.network, PsfBurstNetwork) else 0
+
+        def learn(network: Any, part: slice) -> tuple[float, float]:
+            xp = array_module(bursts.frames)
+            frames = xp.ascontiguousarray(central(bursts.frames[part], network.surround))
+            truth = xp.ascontiguousarray(central(bursts.sharp[part], network.centre))
+            prediction, cache = network.forward(frames, train=True)
+            loss, dprediction = self.loss(prediction, truth)
+            options = {}
+            if weight:
+                psf_loss, dpsfs = relative_psf_error(cache.psfs, bursts.psfs[part])
+                loss += weight * psf_loss
+                options["dpsfs"] = weight * dpsfs
+            network.backward(dprediction, cache, **options)
+            return float(loss), len(frames)
+
+        count = max(1, self.settings["parts"] // self.processes.size)
+        loss, _ = self.parts.learn(learn, len(bursts.frames), count, scale=share)
+        return share * loss, synthesis
 
     def resume(self, step: int) -> None:
         pass
@@ -257,6 +266,7 @@ DEFAULTS: dict[str, Any] = {
     "noise": 0.01,
     "steps": 1500,
     "batch": 32,
+    "parts": min(8, os.cpu_count() or 1),
     "loss": "log",
     "psf_loss": 0.1,
     "optimizer": "adam",
@@ -299,6 +309,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     net.add_argument("--steps", type=positive, help=f"default {DEFAULTS['steps']}")
     net.add_argument("--batch", type=positive, help="bursts a step at the full number of frames (default 32)")
+    net.add_argument(
+        "--parts",
+        type=positive,
+        metavar="N",
+        help="of a batch, learned side by side, each with gradients of its own in memory (default: as many as "
+        "processors, at most 8)",
+    )
     net.add_argument("--loss", choices=tuple(LOSSES), help="of the predicted patch (default log: as PSNR counts)")
     net.add_argument("--psf-loss", type=weight, metavar="W", help="weight of the PSFs' relative error (default 0.1)")
     net.add_argument("--optimizer", choices=("adam", "sgd", "adadelta"))

@@ -28,6 +28,7 @@ from deconvnet.restore.deconvolve.operators import SATURATED
 from deconvnet.restore.deconvolve.solvers import deconvolve, estimate_noise
 
 from .command import add_run_options, positive, read_photographs, run
+from .parts import Parts
 
 if TYPE_CHECKING:
     from deconvnet.blur.synthesis import Bursts, BurstSynthesizer
@@ -125,6 +126,7 @@ class ImageTask:
         validation: Mapping[str, Case],
     ) -> None:
         self.network, self.settings, self.training, self.validation = network, settings, training, validation
+        self.parts = Parts(network)
 
     def resume(self, step: int) -> None:
         """Nothing changes with the step."""
@@ -136,15 +138,17 @@ class ImageTask:
         begun = time.perf_counter()
         synthesizer, batch = self.training[int(rng.random() < self.settings["large"])]
         case = make_case(rng, synthesizer.batch(rng, batch, 1), self.settings["estimated"])
-        measured = case.measured()
         synthesis = time.perf_counter() - begun
-        pictures, cache = self.network.forward(measured, train=True)
-        assert cache is not None
-        loss, slope = log_squared_error(case.inside(pictures, BORDER), case.inside(case.sharp, BORDER), FLOOR)
-        dpictures = np.zeros_like(pictures)
-        case.inside(dpictures, BORDER)[...] = slope
-        self.network.backward(dpictures, cache)
-        return float(loss), synthesis
+
+        def learn(network: Any, part: slice) -> tuple[float, float]:
+            pictures, cache = network.forward(case.measured(part), train=True)
+            loss, slope = log_squared_error(case.inside(pictures, BORDER), case.inside(case.sharp[part], BORDER), FLOOR)
+            dpictures = np.zeros_like(pictures)
+            case.inside(dpictures, BORDER)[...] = slope
+            network.backward(dpictures, cache)
+            return float(loss), len(pictures)
+
+        return self.parts.learn(learn, len(case.frames), len(case.frames))[0], synthesis
 
     def restored(self, case: Case) -> Array:
         parts = [self.network.forward(case.measured(slice(i, i + 4)))[0] for i in range(0, len(case.frames), 4)]

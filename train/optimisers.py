@@ -14,16 +14,19 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from deconvnet.backend import Array, array_module
 from deconvnet.kernels.training.optimiser_steps import adam_step, momentum_step
 from deconvnet.layers.base import Parameter
+from deconvnet.parallel import ordered_map
 
 __all__ = ["SGD", "Adadelta", "Adam", "MovingAverage", "Optimiser", "gradient_norm", "make_schedule"]
 
 
 def gradient_norm(parameters: Mapping[str, Parameter]) -> float:
     """Euclidean norm of all gradients together, as a float."""
-    total = 0.0
-    for p in parameters.values():
+
+    def power(p: Parameter) -> float:
         flat = p.grad.reshape(-1)
-        total += float(flat @ flat)
+        return float(flat @ flat)
+
+    total = sum(ordered_map(power, parameters.values()))
     return math.sqrt(total) if math.isfinite(total) else math.inf
 
 

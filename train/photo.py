@@ -39,6 +39,7 @@ from .command import (
     weight,
 )
 from .loop import say
+from .parts import Parts
 from .recipes import PHOTO, with_recipe
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ class PhotoTask:
     ) -> None:
         self.network, self.settings, self.device = network, settings, device
         self.training, self.validation = training, validation
+        self.parts = Parts(network)
         self.learned = learned
         self.stages = len(network.stage_names)
         self.finest = self.stages - len(network.scales[-1].stages)  # first stage of the finest scale
@@ -184,20 +186,27 @@ class PhotoTask:
         batch = self.training.batch(rng, self.settings["batch"], 1, device=self.device)
         truth = batch.psfs[:, 0]
         synthesis = time.perf_counter() - begun
-        psfs, cache = self.network.forward(batch.frames[:, 0], train=True)
         errors_of, judge = LOSSES[self.settings["loss"]]
-        errors = errors_of(psfs[-1], truth)
-        kept = errors <= (np.inf if running is None else OUTLIER * running)
-        if not kept.any():
-            return math.nan if running is None else running, synthesis
-        loss, dlast = judge(psfs[-1][kept], truth[kept])
-        dpsfs = [0 * psf for psf in psfs]
-        dpsfs[-1][kept] = dlast
         weight = self.settings["stage_loss"]
-        for i in range(max(first, self.finest), depth - 1 if weight else 0):
-            dpsfs[i][kept] = weight * judge(psfs[i][kept], truth[kept])[1]
-        self.network.backward(dpsfs, cache, first=first)
-        return float(loss), synthesis
+
+        def learn(network: Any, part: slice) -> tuple[float, float]:
+            psfs, cache = network.forward(batch.frames[part, 0], train=True)
+            errors = errors_of(psfs[-1], truth[part])
+            kept = errors <= (np.inf if running is None else OUTLIER * running)
+            if not kept.any():
+                return 0.0, 0.0
+            wanted = truth[part][kept]
+            loss, dlast = judge(psfs[-1][kept], wanted)
+            dpsfs = [0 * psf for psf in psfs]
+            dpsfs[-1][kept] = dlast
+            for i in range(max(first, self.finest), depth - 1 if weight else 0):
+                dpsfs[i][kept] = weight * judge(psfs[i][kept], wanted)[1]
+            network.backward(dpsfs, cache, first=first)
+            return float(loss), float(kept.sum())
+
+        # An example is work enough for a thread, and its gradients are small.
+        loss, kept = self.parts.learn(learn, len(truth), len(truth))
+        return (loss if kept else math.nan if running is None else running), synthesis
 
     def validate(self) -> dict[str, float]:
         errors = self.validation.errors(self.network, self.device)

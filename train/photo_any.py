@@ -25,6 +25,7 @@ from deconvnet.layers.psf_resize import psf_resize
 from deconvnet.networks.io import build_network, load_network
 
 from .command import add_run_options, positive, read_photographs, run
+from .parts import Parts
 
 if TYPE_CHECKING:
     from deconvnet.blur.photographs import Photographs
@@ -220,6 +221,7 @@ class AnyTask:
     ) -> None:
         self.network, self.settings, self.device = network, settings, device
         self.training, self.validation = training, validation
+        self.parts = Parts(network)
         # Large PSFs need large crops: they are drawn less often, so that each size gets about the same time.
         odds = np.array([crop_of(size) ** -2.0 for size in settings["psf_sizes"]])
         self.odds = odds / odds.sum()
@@ -239,16 +241,20 @@ class AnyTask:
         synthesis = time.perf_counter() - begun
         # A number of iterations drawn anew makes the stage good at mending what it has made itself.
         self.network.iterations = int(rng.integers(self.settings["iterations"])) + 1
-        psfs, cache = self.network.forward(batch.frames[:, 0], size, train=True)
-        assert cache is not None
-        losses, dpsfs = self.loss(psfs, truth)
-        kept = losses[-1] <= (np.inf if running is None else OUTLIER * running)
-        if not kept.any():
-            return (np.inf if running is None else running), synthesis
-        where = to_device(kept.astype(np.float32), self.device)[:, None, None] * (len(kept) / kept.sum())
-        self.network.backward([dpsf * where for dpsf in dpsfs], cache)
+
+        def learn(network: Any, part: slice) -> tuple[float, float]:
+            psfs, cache = network.forward(batch.frames[part, 0], size, train=True)
+            losses, dpsfs = self.loss(psfs, truth[part])
+            kept = losses[-1] <= (np.inf if running is None else OUTLIER * running)
+            if not kept.any():
+                return 0.0, 0.0
+            where = to_device(kept.astype(np.float32), self.device)[:, None, None] * (len(kept) / kept.sum())
+            network.backward([dpsf * where for dpsf in dpsfs], cache)
+            return float(losses[-1][kept].mean()), float(kept.sum())
+
+        loss, kept = self.parts.learn(learn, len(truth), len(truth))
         self.network.iterations = self.settings["iterations"]
-        return float(losses[-1][kept].mean()), synthesis
+        return (loss if kept else np.inf if running is None else running), synthesis
 
     def loss(self, psfs: Sequence[Array], truth: Array) -> tuple[list[np.ndarray], list[Array]]:
         """Relative errors (B,) and the loss's gradient of every PSF, coarse to fine.

@@ -7,6 +7,7 @@ the pure pair ``f`` / ``f_backward`` above it. The state of a *call* lives in th
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -26,6 +27,8 @@ class Parameter:
     ----------
     value : array
         Initial value, NumPy or CuPy, float32 or float64.
+    grad : array, optional
+        What gradients are added to; zeros by default.
 
     Attributes
     ----------
@@ -38,9 +41,9 @@ class Parameter:
     value: Array
     grad: Array
 
-    def __init__(self, value: Array) -> None:
+    def __init__(self, value: Array, grad: Array | None = None) -> None:
         self.value = array_module(value).asarray(value)
-        self.grad = array_module(value).zeros_like(self.value)
+        self.grad = array_module(value).zeros_like(self.value) if grad is None else grad
 
     def __repr__(self) -> str:
         return f"Parameter(shape={self.value.shape}, dtype={self.value.dtype})"
@@ -146,6 +149,34 @@ class Layer:
                 setattr(*owners[name], new)
             else:
                 parameters[name].value[...] = new
+
+    def with_gradients(self: _L, gradients: Mapping[str, Array]) -> _L:
+        """A copy with the same values, which adds its gradients into other arrays.
+
+        Parameters
+        ----------
+        gradients : dict
+            ``{dotted name: array}`` for every parameter, of its shape, dtype and device.
+
+        Returns
+        -------
+        Layer
+            Of this kind. Values and fixed arrays are shared, so that several copies can run at once.
+        """
+        twin = copy.copy(self)
+        twins: dict[str, Any] = {}
+        for name, child in self._children():
+            if isinstance(child, Parameter):
+                twins[name] = Parameter(child.value, gradients[name])
+            else:
+                inner = {n[len(name) + 1 :]: g for n, g in gradients.items() if n.startswith(f"{name}.")}
+                twins[name] = child.with_gradients(inner)
+        for name, value in vars(self).items():
+            if name in twins:
+                setattr(twin, name, twins[name])
+            elif isinstance(value, (list, tuple)):
+                setattr(twin, name, type(value)(twins.get(f"{name}.{i}", item) for i, item in enumerate(value)))
+        return twin
 
     def zero_grad(self) -> None:
         """Set every gradient to zero."""

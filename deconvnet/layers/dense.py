@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import DTypeLike
 
-from deconvnet.backend import Array
+from deconvnet.backend import Array, array_module
 from deconvnet.layers.base import Layer, Parameter
 
-__all__ = ["BurstDense", "Dense", "burst_dense", "burst_dense_backward", "dense", "dense_backward"]
+__all__ = ["BurstDense", "Dense", "burst_dense", "burst_dense_backward", "dense", "dense_backward", "sum_of_rows"]
 
 
 def dense(x: Array, weight: Array, bias: Array) -> Array:
@@ -43,7 +43,12 @@ def dense_backward(dy: Array, x: Array, weight: Array, *, need_dx: bool = True) 
     """Gradients ``(dx, dweight, dbias)`` of `dense`; ``dx`` is None unless needed."""
     rows, drows = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
     dx = (drows @ weight.T).reshape(x.shape) if need_dx else None
-    return dx, rows.T @ drows, drows.sum(axis=0)
+    return dx, rows.T @ drows, sum_of_rows(drows)
+
+
+def sum_of_rows(rows: Array) -> Array:
+    """``rows.sum(axis=0)`` of a matrix (M, N), as a product with ones: several times faster where M is large."""
+    return array_module(rows).ones(len(rows), rows.dtype) @ rows
 
 
 def burst_dense(x: Array, own: Array, pooled: Array, bias: Array) -> Array:

@@ -18,6 +18,7 @@ from deconvnet.kernels.photo.filter_bank import filter_bank, filter_bank_backwar
 from deconvnet.kernels.photo.psf_from_features import psf_from_features
 from deconvnet.layers.base import Layer, Parameter
 from deconvnet.layers.conv import Conv
+from deconvnet.layers.dense import sum_of_rows
 from deconvnet.layers.recombine import Recombine
 
 __all__ = ["Features"]
@@ -145,10 +146,10 @@ class Features(Layer):
         dmixed = array_module(dy).ascontiguousarray(dy.transpose(0, 2, 3, 1)).reshape(batch * height * width, -1)
         for layer, units in zip([*self.hidden, self.out][::-1], active[::-1]):
             layer.weight.grad += dmixed.T @ units
-            layer.bias.grad += dmixed.sum(axis=0)
+            layer.bias.grad += sum_of_rows(dmixed)
             dmixed = dmixed @ layer.weight.value
             tanh_rows_backward(dmixed, units)
-        self._bias().grad += dmixed.sum(axis=0)
+        self._bias().grad += sum_of_rows(dmixed)
         dfiltered = dmixed.reshape(batch, height, width, -1)
         dx, dfilters = filter_bank_backward(dfiltered, x, self.conv.filters.value, dx_channels)
         self.conv.filters.grad += dfilters
