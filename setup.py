@@ -12,6 +12,7 @@ exec((here / "deconvnet" / "_version.py").read_text(), version)
 APP = ["nicegui>=3.0"]
 HEIF = ["pillow-heif>=0.13"]
 RAW = ["rawpy>=0.18"]
+TILES = ["pillow>=11.2", "tifffile[zarr]>=2025.5.21; python_version >= '3.11'"]
 DASK = ["dask[distributed]>=2024.1"]
 MPI = ["mpi4py>=4.0", "mpich; platform_system != 'Windows'"]
 NAPARI = ["napari>=0.5"]
@@ -21,6 +22,7 @@ TEST = [
     *DASK,
     *HEIF,
     *RAW,
+    *TILES,
     "hypothesis>=6.90",
     "nvidia-cuda-nvrtc-cu12; sys_platform == 'linux' and platform_machine == 'x86_64'",
     "playwright>=1.40",
@@ -90,6 +92,7 @@ setup(
         "raw": RAW,
         "torch": ["torch"],
         "napari": NAPARI,
+        "tiles": TILES,
         "dask": DASK,
         "mpi": MPI,
         "docs": DOCS,

@@ -6,7 +6,7 @@ import functools
 import importlib.util
 import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from deconvnet.errors import DeconvnetError
 from deconvnet.files import part_name, replacing
 from deconvnet.files.formats import HEIF, READABLE, WITH_ALPHA, WRITABLE, needs
 from deconvnet.files.metadata import Metadata
+
+if TYPE_CHECKING:
+    from deconvnet.files.decode import Decoded
 
 __all__ = [
     "READABLE",
@@ -26,6 +29,7 @@ __all__ = [
     "depth_for",
     "list_pictures",
     "read_image",
+    "read_stored",
     "write_image",
 ]
 
@@ -85,7 +89,25 @@ def read_image(path: str | Path, *, keep_alpha: bool = False, linear_raw: bool =
     UserWarning
         If the file has several pages or frames.
     """
-    from deconvnet.files.decode import decode
+    array, largest, metadata = read_stored(path, linear_raw=linear_raw)
+    pixels = array.astype(np.float32)
+    pixels /= largest
+    if pixels.ndim == 3 and pixels.shape[-1] in (2, 4) and not keep_alpha:
+        alpha = pixels[..., -1:]
+        pixels = pixels[..., :-1] * alpha + (1 - alpha)
+        pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+    return Picture(np.ascontiguousarray(pixels), 8 if largest == 255 else 32 if largest == 1 else 16, metadata)
+
+
+def read_stored(path: str | Path, *, linear_raw: bool = False) -> Decoded:
+    """Read a picture file as it holds its pixels, upright; the parameters and errors are those of `read_image`.
+
+    Returns
+    -------
+    deconvnet.files.decode.Decoded
+        ``(array, largest, metadata)``: values from 0 to ``largest``, an alpha channel the last of 2 or 4.
+    """
+    from deconvnet.files.decode import Decoded, decode
 
     path = Path(path)
     if not path.exists():
@@ -101,13 +123,7 @@ def read_image(path: str | Path, *, keep_alpha: bool = False, linear_raw: bool =
         raise DeconvnetError(f"{path} holds values that are not finite (NaN or infinite): mend them first")
     if largest > 65535 or not (np.min(array) >= 0 and np.max(array) <= largest):
         raise DeconvnetError(f"{path} holds values that are none of 8 bits, 16 bits or floats in [0, 1]: scale them")
-    pixels = array.astype(np.float32)
-    pixels /= largest
-    if pixels.ndim == 3 and pixels.shape[-1] in (2, 4) and not keep_alpha:
-        alpha = pixels[..., -1:]
-        pixels = pixels[..., :-1] * alpha + (1 - alpha)
-        pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-    return Picture(np.ascontiguousarray(pixels), 8 if largest == 255 else 32 if largest == 1 else 16, metadata)
+    return Decoded(array, largest, metadata)
 
 
 def depth_for(path: str | Path, bits: int) -> int:

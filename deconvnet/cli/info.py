@@ -33,6 +33,7 @@ EXTRAS = {
     "heif": "pillow-heif",
     "raw": "rawpy",
     "torch": "torch",
+    "tiles": "zarr",
     "dask": "distributed",
     "mpi": "mpi4py",
     "napari": "napari",

@@ -61,6 +61,12 @@ def add_photo(commands: Subparsers) -> None:
     parser.add_argument(
         "--noise", type=float, metavar="SIGMA", help="noise of the photo, in 0..1 (estimated); more is smoother"
     )
+    parser.add_argument(
+        "--tiles",
+        action="store_true",
+        help="never hold the whole photo: from and to .tif (also BigTIFF) and .zarr, with the extra tiles; large "
+        "photos are restored in tiles anyway",
+    )
     add_part(parser)
     add_device(parser)
     add_threads(parser)

@@ -14,7 +14,7 @@ from deconvnet.errors import DeconvnetError
 from deconvnet.files.formats import is_heif, is_raw, is_tiff, needs
 from deconvnet.files.metadata import ORIENTATION, Metadata, damage_ignored, exif_of, kept_exif, read_exif
 
-__all__ = ["Decoded", "decode"]
+__all__ = ["Decoded", "decode", "tell_pages", "upright"]
 
 #: Modes of Pillow whose pixels are taken as they are.
 _PLAIN_MODES = ("F", "I;16", "I;16B", "I;16L", "L", "LA", "RGB", "RGBA")
@@ -91,7 +91,9 @@ def _most_pixels() -> int:
 
 def _too_large(path: Path, size: str = "") -> DeconvnetError:
     most = _most_pixels() / 1e6
-    return DeconvnetError(f"{path} is too large{size}: pictures of up to {most:.0f} megapixels are read; crop it first")
+    return DeconvnetError(
+        f"{path} is too large{size}: pictures of up to {most:.0f} megapixels are read; crop it, or --tiles of a TIFF"
+    )
 
 
 def _check_size(path: Path, width: int, height: int) -> None:
@@ -99,12 +101,13 @@ def _check_size(path: Path, width: int, height: int) -> None:
         raise _too_large(path, f" ({width}×{height} pixels)")
 
 
-def _tell_pages(path: Path, pages: int) -> None:
+def tell_pages(path: Path, pages: int) -> None:
+    """Warn that of several pages one is used."""
     if pages > 1:
         warnings.warn(f"{path} has {pages} pages or frames: the first one is used", stacklevel=2)
 
 
-def _upright(array: np.ndarray, orientation: Any) -> np.ndarray:
+def upright(array: np.ndarray, orientation: Any) -> np.ndarray:
     """An array (H, W, …) turned by the number of its EXIF orientation, 1 to 8."""
     turns = {3: 2, 4: 2, 5: 1, 6: -1, 7: -1, 8: 1}.get(orientation, 0)
     turned = np.rot90(array, turns)
@@ -143,9 +146,9 @@ def _pillow(path: Path) -> Decoded:
             if image.format == "TIFF":
                 exif = read_exif(path)  # all of it
             else:  # Pillow has turned TIFF files itself
-                array = _upright(array, exif.get(ORIENTATION, 1))
+                array = upright(array, exif.get(ORIENTATION, 1))
             found = Decoded(array, largest, Metadata(kept_exif(exif), profile))
-    _tell_pages(path, pages)
+    tell_pages(path, pages)
     return found
 
 
@@ -187,7 +190,7 @@ def _deep_tiff(path: Path) -> Decoded | None:
                 f"{path} has {page.samplesperpixel} channels in {page.imagedepth} planes: it is no photo"
             )
         pages = [other for other in file.pages if not getattr(other, "is_reduced", False)]
-        _tell_pages(path, len(pages))
+        tell_pages(path, len(pages))
         array, tags = page.asarray(), page.tags
         if page.axes.startswith("S"):
             array = np.moveaxis(array, 0, -1)
@@ -196,7 +199,7 @@ def _deep_tiff(path: Path) -> Decoded | None:
             array = largest - array
         profile = tags[34675].value if 34675 in tags else b""
     exif = read_exif(path)
-    array = _upright(array, exif.get(ORIENTATION, 1))
+    array = upright(array, exif.get(ORIENTATION, 1))
     return Decoded(array, largest, Metadata(kept_exif(exif), bytes(profile)))
 
 

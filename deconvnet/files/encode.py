@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import struct
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
 from deconvnet.files.formats import HEIF, needs
 from deconvnet.files.metadata import EXIF_IFD, GPS_IFD, INTEROP_IFD, MAKER_NOTE, Metadata, exif_of, kept_exif
 
-__all__ = ["encode"]
+__all__ = ["add_directories", "encode", "tiff_options"]
 
 _FORMATS = {".avif": "AVIF", ".bmp": "BMP", ".jpeg": "JPEG", ".jpg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 _LOSSY = {"quality": 95}
@@ -95,35 +95,58 @@ def _deflated(data: bytes) -> bytes:
 def _tiff(image: np.ndarray, metadata: Metadata) -> bytes:
     """A TIFF file, with the directories of EXIF and GPS behind the pixels."""
     import tifffile
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+    memory = io.BytesIO()
+    tifffile.imwrite(memory, image, byteorder="<", **tiff_options(image.shape, metadata))
+    add_directories(memory, metadata)
+    return memory.getvalue()
+
+
+def tiff_options(shape: tuple[int, ...], metadata: Metadata) -> dict[str, Any]:
+    """What `tifffile.imwrite` is told of a picture (H, W) or (H, W, C); `add_directories` completes the metadata."""
     exif = exif_of(metadata.exif)
-    directories = {pointer: dict(exif.get_ifd(pointer)) for pointer in _PLACES if pointer in exif}
-    colour = image.ndim == 3 and image.shape[-1] > 2
+    colour = len(shape) == 3 and shape[-1] > 2
     options: dict[str, Any] = {"photometric": "rgb" if colour else "minisblack", "metadata": None, "software": False}
-    if image.ndim == 3:
+    if len(shape) == 3:
         options["planarconfig"] = "contig"
-        if image.shape[-1] % 2 == 0:
+        if shape[-1] % 2 == 0:
             options["extrasamples"] = ("unassalpha",)
     if metadata.profile:
         options["iccprofile"] = metadata.profile
     texts = [(tag, value.encode("latin-1", "replace")) for tag, value in exif.items() if isinstance(value, str)]
     tags: list[Any] = [(tag, 2, len(text) + 1, text + b"\0", True) for tag, text in texts]
-    tags += [(_PLACES[pointer], 4, 1, 0, True) for pointer in directories]
-    memory = io.BytesIO()
-    tifffile.imwrite(memory, image, byteorder="<", extratags=tags, **options)
-    memory.seek(0)
-    with tifffile.TiffFile(memory) as file:
-        page: Any = file.pages[0]
+    tags += [(_PLACES[pointer], 4, 1, 0, True) for pointer in _PLACES if pointer in exif]
+    return {**options, "extratags": tags}
+
+
+def add_directories(file: BinaryIO, metadata: Metadata) -> None:
+    """Write the directories of EXIF and GPS behind a TIFF file (little-endian) that was made with `tiff_options`.
+
+    Parameters
+    ----------
+    file : binary file
+        That can be read and written at any place.
+    metadata : Metadata
+    """
+    import tifffile
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    exif = exif_of(metadata.exif)
+    directories = {pointer: dict(exif.get_ifd(pointer)) for pointer in _PLACES if pointer in exif}
+    if not directories:
+        return
+    file.seek(0)
+    with tifffile.TiffFile(file) as tiff:
+        big, page = tiff.is_bigtiff, cast(Any, tiff.pages[0])
         entries = {pointer: page.tags[_PLACES[pointer]].offset for pointer in directories}
+    header, entry = (b"II+\0\x08\0\0\0" + bytes(8), "<HHQQ") if big else (b"II*\0\x08\0\0\0", "<HHII")
     for pointer, content in directories.items():
-        directory = ImageFileDirectory_v2(b"II*\0\x08\0\0\0", group=pointer)
+        directory = ImageFileDirectory_v2(header, group=pointer)
         for tag, value in content.items():
             directory[tag] = dict(exif.get_ifd(INTEROP_IFD)) if tag == INTEROP_IFD else value
-        memory.seek(0, io.SEEK_END)
-        memory.write(b"\0" * (-memory.tell() % 4))
-        place = memory.tell()
-        memory.write(directory.tobytes(place))
-        memory.seek(entries[pointer])
-        memory.write(struct.pack("<HHII", pointer, 4, 1, place))
-    return memory.getvalue()
+        file.seek(0, io.SEEK_END)
+        file.write(b"\0" * (-file.tell() % 4))
+        place = file.tell()
+        file.write(directory.tobytes(place))
+        file.seek(entries[pointer])
+        file.write(struct.pack(entry, pointer, 16 if big else 4, 1, place))

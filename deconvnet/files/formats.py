@@ -6,7 +6,7 @@ from pathlib import Path
 
 from deconvnet.errors import DeconvnetError
 
-__all__ = ["HEIF", "RAW", "READABLE", "WITH_ALPHA", "WRITABLE", "is_heif", "is_raw", "is_tiff", "needs"]
+__all__ = ["HEIF", "RAW", "READABLE", "WITH_ALPHA", "WRITABLE", "is_big_tiff", "is_heif", "is_raw", "is_tiff", "needs"]
 
 #: Suffixes of camera RAW files: by their content many of them are TIFF files.
 RAW = (".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw")
@@ -43,6 +43,11 @@ def is_raw(path: str | Path) -> bool:
 def is_tiff(head: bytes) -> bool:
     """Whether a file that begins with these bytes is a TIFF file (or one of the RAW formats that are built like it)."""
     return head[:4] in _TIFF
+
+
+def is_big_tiff(head: bytes) -> bool:
+    """Whether such a file is a BigTIFF, whose places have 64 bits."""
+    return head[:4] in _TIFF[2:]
 
 
 def is_heif(head: bytes) -> bool:

@@ -7,10 +7,10 @@ import datetime
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from deconvnet._version import __version__
-from deconvnet.files.formats import RAW, is_tiff
+from deconvnet.files.formats import RAW, is_big_tiff, is_tiff
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -135,7 +135,10 @@ def read_exif(path: str | Path) -> Image.Exif:
     path, exif = Path(path), Image.Exif()
     with damage_ignored():
         with path.open("rb") as file:
-            if is_tiff(file.read(4)):  # also where Pillow knows no such pixels
+            head = file.read(16)
+            if is_big_tiff(head):
+                return _exif_of_big_tiff(file, head)
+            if is_tiff(head):  # also where Pillow knows no such pixels
                 file.seek(0)
                 exif.load_from_fp(file)
                 _read_directories(exif)
@@ -149,6 +152,31 @@ def read_exif(path: str | Path) -> Image.Exif:
                 exif = image.getexif()
                 _read_directories(exif)
     return exif
+
+
+def _exif_of_big_tiff(file: BinaryIO, head: bytes) -> Image.Exif:
+    """The directories of a BigTIFF file, which `PIL.Image.Exif` does not load."""
+    from PIL import Image
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    def read(place: int, group: int | None = None) -> dict[int, Any]:
+        directory = ImageFileDirectory_v2(head, group=group)
+        file.seek(place)
+        directory.load(file)
+        return dict(directory)
+
+    exif, main = Image.Exif(), read(ImageFileDirectory_v2(head).next)
+    for tag in (*DESCRIPTIVE, ORIENTATION):
+        if tag in main:
+            value = main[tag]
+            exif[tag] = value.encode("latin-1", "replace") if isinstance(value, str) else value
+    for pointer in (EXIF_IFD, GPS_IFD):
+        if pointer in main:
+            inner = read(main[pointer], pointer)
+            if INTEROP_IFD in inner:
+                inner[INTEROP_IFD] = read(inner[INTEROP_IFD], INTEROP_IFD)
+            exif[pointer] = inner
+    return exif_of(exif.tobytes())
 
 
 def _read_directories(exif: Image.Exif) -> None:

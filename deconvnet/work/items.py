@@ -13,12 +13,15 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from deconvnet.errors import DeconvnetError
 from deconvnet.progress import recorded, step
+
+if TYPE_CHECKING:
+    from deconvnet.files.large import LargePicture
 
 __all__ = ["BurstItem", "Common", "Item", "PhotoItem", "Result", "check_item", "run_item"]
 
@@ -29,6 +32,10 @@ Result = dict[str, Any]
 PREVIEW_SIDE = 512
 #: Grey columns between the two halves of a preview.
 PREVIEW_GAP = 8
+#: From so many pixels on a photo is restored in tiles: at once it would need 2 GB, and 125 bytes for each pixel more.
+LARGE = 2**24
+#: Rows that are copied at once, and local PSFs that are drawn each way, where the blur varies.
+BAND, SHOWN_PSFS = 1024, 5
 #: Side of the part of the result by which its place in the input is found.
 COMPARED = 1024
 
@@ -72,7 +79,14 @@ class Common(abc.ABC):
 
 @dataclass(frozen=True)
 class PhotoItem(Common):
-    """One photograph; the options are those of `deconvnet.deblur`, ``psf`` being a file."""
+    """One photograph; the options are those of `deconvnet.deblur`, ``psf`` being a file.
+
+    Attributes
+    ----------
+    tiles : bool
+        Read a TIFF file or Zarr array window by window, restore it tile by tile and write it row by row, without
+        ever holding it. Photos of many pixels are restored in tiles anyway.
+    """
 
     photo: str = ""
     model: str = "photo"
@@ -84,6 +98,7 @@ class PhotoItem(Common):
     nonblind: str = "hyper-laplacian"
     noise: float | None = None
     varying: bool = False
+    tiles: bool = False
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -146,17 +161,22 @@ def check_item(item: Item) -> None:
         If a file is missing or cannot be written, or options or the model do not fit.
     """
     from deconvnet.backend import resolve_device
+    from deconvnet.files.large import ZARR, can_be_read_by_windows, check_new_array
     from deconvnet.io import check_writable
     from deconvnet.restore.photo.psf import check_psf_options
 
     device = resolve_device(item.device)
+    in_tiles = isinstance(item, PhotoItem) and item.tiles and not item.preview
     for name in item.inputs:
-        if not Path(name).is_file():
+        if not (Path(name).is_file() or (in_tiles and name == item.inputs[0] and can_be_read_by_windows(name))):
             raise DeconvnetError(f"there is no file {name}")
         if _same_file(name, item.output):
             what = "is one of the frames" if isinstance(item, BurstItem) else "would replace what is read"
             raise DeconvnetError(f"{item.output} {what}: choose another name or folder for the output")
-    check_writable(item.output, item.bits or 8)
+    if in_tiles and Path(item.output).suffix.lower() == ZARR:
+        check_new_array(item.output)
+    else:
+        check_writable(item.output, item.bits or 8)
     if isinstance(item, PhotoItem):
         if item.psf_out:
             check_writable(item.psf_out)
@@ -278,48 +298,129 @@ def _stored(pixels: np.ndarray, linear: bool) -> np.ndarray:
 
 
 def _photo(item: PhotoItem, progress: bool) -> Result:
+    from deconvnet.files.large import ZARR, LargePicture, can_be_read_by_windows, open_large
+    from deconvnet.io import WITH_ALPHA, read_stored
+
+    alpha = "kept" if Path(item.output).suffix.lower() in (*WITH_ALPHA, ZARR) else "white"
+    with contextlib.ExitStack() as stack:
+        with step("reading", shown=progress):
+            if item.tiles and can_be_read_by_windows(item.photo):
+                picture = stack.enter_context(open_large(item.photo, alpha=alpha))
+            else:
+                array, largest, metadata = read_stored(item.photo, linear_raw=True)
+                picture = LargePicture(array, largest, metadata, alpha=alpha)
+                del array
+        picture = picture.part(*_part(item, picture.shape, item.photo))
+        large = item.tiles or (picture.shape[0] * picture.shape[1] > LARGE and not item.varying)
+        return (_in_tiles if large and not item.preview else _at_once)(item, picture, progress)
+
+
+def _options_of(item: PhotoItem) -> dict[str, Any]:
+    """Those that `deblur` and `plan_tiles` have in common."""
     from deconvnet.backend import resolve_device
     from deconvnet.colour import luminance
-    from deconvnet.files.formats import is_raw
-    from deconvnet.inspect.psf_picture import draw_psf_grid
-    from deconvnet.io import WITH_ALPHA, Metadata, depth_for, read_image, write_image
-    from deconvnet.restore.photo.deblur import deblur
+    from deconvnet.io import read_image
 
     device = resolve_device(item.device)
-    known = luminance(read_image(item.psf).pixels) if item.psf else None
-    keep_alpha = Path(item.output).suffix.lower() in WITH_ALPHA
-    with step("reading", shown=progress):
-        pixels, bits, metadata = read_image(item.photo, keep_alpha=keep_alpha, linear_raw=True)
-    pixels = pixels[_part(item, pixels.shape, item.photo)]
+    return {
+        "model": "" if item.psf else _network(item.model, "photo", device),
+        "psf_size": item.psf_size,
+        "refine": item.refine,
+        "psf_sharpen": item.psf_sharpen,
+        "psf_threshold": item.psf_threshold,
+        "psf": luminance(read_image(item.psf).pixels) if item.psf else None,
+        "noise": item.noise,
+        "varying": item.varying,
+        "device": device,
+    }
+
+
+def _at_once(item: PhotoItem, picture: LargePicture, progress: bool) -> Result:
+    from deconvnet.files.formats import is_raw
+    from deconvnet.io import write_image
+    from deconvnet.restore.photo.deblur import deblur
+
+    bits, metadata, pixels = picture.bits, picture.metadata, np.ascontiguousarray(picture[:, :])
+    del picture  # as the file holds it
     sharp, psf, confidence = deblur(
         pixels,
-        model="" if item.psf else _network(item.model, "photo", device),
-        psf_size=item.psf_size,
-        refine=item.refine,
-        psf_sharpen=item.psf_sharpen,
-        psf_threshold=item.psf_threshold,
-        psf=known,
+        **_options_of(item),
         nonblind=item.nonblind,
-        noise=item.noise,
-        varying=item.varying,
-        device=device,
         progress=progress,
         return_psf=True,
         return_confidence=True,
     )
-    pixels, sharp = (_stored(picture, is_raw(item.photo)) for picture in (pixels, sharp))
+    pixels, sharp = (_stored(values, is_raw(item.photo)) for values in (pixels, sharp))
     shown = _beside(pixels, sharp) if item.preview else sharp
-    bits = item.bits or depth_for(item.output, bits)
+    bits = _depth(item, bits)
     with step("writing", shown=progress):
         write_image(item.output, shown, bits, metadata.signed())
         if item.before_out:
             write_image(item.before_out, pixels, metadata=metadata.signed())
+    _draw_psf(item, psf)
+    return _described(shown.shape, bits, psf, confidence)
+
+
+def _in_tiles(item: PhotoItem, picture: LargePicture, progress: bool) -> Result:
+    from deconvnet.files.formats import is_raw
+    from deconvnet.files.large import write_rows
+    from deconvnet.restore.photo.tiles import deblur_rows, plan_tiles
+
+    options, colours = _options_of(item), picture.colours()
+    plan = plan_tiles(colours, **options, progress=progress)
+    bits, linear = _depth(item, picture.bits), is_raw(item.photo)
+    dtypes = {8: np.uint8, 16: np.uint16, 32: np.float32}
+
+    def with_alpha(bands: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        first = 0
+        for band in bands:
+            if colours.shape != picture.shape:
+                alpha = picture[first : first + len(band), :][..., -1:]
+                band = np.concatenate([band.reshape(*band.shape[:2], -1), alpha], axis=-1)
+            first += len(band)
+            yield band
+
+    def as_stored(bands: Iterator[np.ndarray], bits: int) -> Iterator[np.ndarray]:
+        for band in bands:
+            values = _stored(band, linear)
+            yield values if bits == 32 else np.rint(values * (2**bits - 1)).astype(dtypes[bits])
+
+    rows = with_alpha(deblur_rows(colours, plan, nonblind=item.nonblind, device=options["device"], progress=progress))
+    metadata = picture.metadata.signed()
+    write_rows(item.output, as_stored(rows, bits), picture.shape, dtypes[bits], metadata)
+    if item.before_out:
+        height = picture.shape[0]
+        before = (picture[first : first + BAND, :] for first in range(0, height, BAND))
+        write_rows(item.before_out, as_stored(before, 8), picture.shape, np.uint8, metadata)
+    psf = plan.psfs[0]
+    if len(plan.psfs) > 1:
+        psf = plan.psfs_at(*(n * (np.arange(SHOWN_PSFS) + 0.5) / SHOWN_PSFS for n in picture.shape[:2]))
+    _draw_psf(item, psf)
+    return _described(picture.shape, bits, psf, plan.confidence)
+
+
+def _depth(item: Common, bits: int) -> int:
+    """Bits a channel of the output, for an input of so many."""
+    from deconvnet.files.large import ZARR
+    from deconvnet.io import depth_for
+
+    return item.bits or (bits if Path(item.output).suffix.lower() == ZARR else depth_for(item.output, bits))
+
+
+def _draw_psf(item: PhotoItem, psf: np.ndarray) -> None:
+    """Write the PSF (k, k), or those of a grid, where the item wants it."""
+    from deconvnet.inspect.psf_picture import draw_psf_grid
+    from deconvnet.io import Metadata, depth_for, write_image
+
     if item.psf_out and psf.ndim == 2:  # as it is, so that it can be read again with --psf
         write_image(item.psf_out, psf / psf.max(), depth_for(item.psf_out, 16), Metadata().signed())
     elif item.psf_out:
         write_image(item.psf_out, draw_psf_grid(psf), metadata=Metadata().signed())
+
+
+def _described(shape: tuple[int, ...], bits: int, psf: np.ndarray, confidence: float | None) -> Result:
     found = {"psf_size": list(psf.shape[-2:]), "confidence": None if confidence is None else round(confidence, 3)}
-    return {"width": shown.shape[1], "height": shown.shape[0], "bits": bits, **found}
+    return {"width": shape[1], "height": shape[0], "bits": bits, **found}
 
 
 def _left_out(name: str, reason: object) -> None:

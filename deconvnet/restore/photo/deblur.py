@@ -24,7 +24,7 @@ from deconvnet.restore.photo.psf_cleanup import THRESHOLD
 from deconvnet.restore.photo.varying import choose_grid, deconvolve_varying
 from deconvnet.restore.pixels import as_array, as_floats, as_given, taken
 
-__all__ = ["checked_photo", "deblur", "psf_of_photo"]
+__all__ = ["checked_photo", "deblur", "known_psf", "psf_of_photo"]
 
 #: Range of values below which a picture is called constant.
 LEAST_CONTRAST = 2 / 255
@@ -66,7 +66,7 @@ def checked_photo(image: ArrayLike) -> tuple[np.ndarray, np.ndarray | None]:
     return np.ascontiguousarray(pixels), alpha
 
 
-def _known_psf(psf: ArrayLike, shape: Sequence[int]) -> np.ndarray:
+def known_psf(psf: ArrayLike, shape: Sequence[int]) -> np.ndarray:
     """A PSF that the user gives, as float32, if it has two axes and the photo of this shape has room for it."""
     known = as_array(psf, "the PSF")
     if known.ndim != 2 or known.dtype.kind not in "fiu":
@@ -243,7 +243,7 @@ def deblur(
                 progress=progress,
             )
         else:
-            found = to_device(_known_psf(psf, (height, width)), device)
+            found = to_device(known_psf(psf, (height, width)), device)
         with step("deconvolving", shown=progress):
             restore = deconvolve_varying if varying else deconvolve
             result = to_host(restore(to_device(channels, device), found, nonblind, noise=noise, psf_error=psf_error))

@@ -8,6 +8,8 @@ from deconvnet.blur.convolve import convolve
 from deconvnet.blur.psf import sample_gp_psfs
 from deconvnet.errors import DeconvnetError
 from deconvnet.restore.deconvolve.solvers import deconvolve
+from deconvnet.restore.photo import tiles
+from deconvnet.restore.photo.tiles import deblur_rows, plan_tiles
 
 da = pytest.importorskip("dask.array")
 NOISE = 0.0085
@@ -72,9 +74,51 @@ def test_the_psf_comes_from_the_window_with_most_edges(blurred):
         (da.zeros((50, 50, 4)), {}, "has the shape"),
         (da.zeros((50, 50)), {"tile": 0}, "the tile must be"),
         (da.zeros((50, 50)), {}, "constant"),
-        (da.zeros((50, 50)), {"psf": np.ones((30, 3)), "noise": 0.01}, "at most half"),
+        (da.zeros((50, 50)), {"psf": np.ones((30, 3)), "noise": 0.01}, "needs twice its size"),
     ],
 )
 def test_what_cannot_be_used_is_refused(picture, options, message):
     with pytest.raises(DeconvnetError, match=message):
         deblur_array(picture, device="cpu", **options)
+
+
+def test_dask_and_rows_make_the_same_picture(blurred):
+    blurry, _, psf = blurred
+    lazy = deblur_array(da.from_array(blurry, chunks=90), psf=psf, noise=NOISE, tile=120, device="cpu").compute()
+    plan = plan_tiles(blurry, psf=psf, noise=NOISE)
+    rows = list(deblur_rows(blurry, plan, tile=120))
+    assert len(rows) == 3 and all(band.shape[1:] == blurry.shape[1:] for band in rows)
+    np.testing.assert_allclose(np.concatenate(rows), lazy, atol=1e-6)
+
+
+def test_tiles_that_disagree_fade_into_each_other(blurred, monkeypatch):
+    """What two tiles differ by is spread over the PSF's side: no step is left."""
+    blurry, _, psf = blurred
+    plan = plan_tiles(blurry, psf=psf, noise=NOISE)
+    which = iter(range(9))
+    monkeypatch.setattr(tiles, "deconvolve", lambda image, *_, **__: np.full_like(image, next(which) % 2))
+    picture = np.concatenate(list(deblur_rows(blurry, plan, tile=120)))
+    inside = picture[40:60, :, 0]
+    assert {0.0, 1.0} <= set(np.unique(inside)) and abs(np.diff(inside, axis=1)).max() < 1.01 / (2 * (len(psf) // 2))
+
+
+@pytest.mark.slow  # finds several PSFs
+def test_blur_that_varies_gets_the_psf_of_its_place(blurred):
+    _, sharp, _ = blurred
+    psfs = np.zeros((2, 9, 9), np.float32)
+    psfs[0, 4, 1:8], psfs[1, 1:8, 4] = 1 / 7, 1 / 7
+    planes = np.ascontiguousarray(sharp.transpose(2, 0, 1))
+    halves = [convolve(planes, psf, border="reflect").transpose(1, 2, 0) for psf in psfs]
+    noise = np.random.default_rng(1).normal(0, 0.003, (250, 640, 3))
+    picture = np.clip(np.concatenate(halves, axis=1) + noise, 0, 1).astype(np.float32)
+    found = {
+        varying: np.concatenate(
+            list(deblur_rows(picture, plan_tiles(picture, varying=varying, window=320, psf_size=9), tile=200))
+        )
+        for varying in (False, True)
+    }
+    truth = np.concatenate([sharp, sharp], axis=1)
+    # Away from the border between the two, which no blur that changes smoothly explains.
+    inside = np.r_[12:220, 420:628]
+    errors = {v: np.square(found[v] - truth)[12:-12, inside].mean() for v in found}
+    assert errors[True] < 0.6 * errors[False]
