@@ -120,6 +120,7 @@ def gradcheck(
     True
     """
     rng = np.random.default_rng(0) if rng is None else rng
+    inputs = tuple(a.copy() for a in inputs)  # moved to and fro below
     forward, backward = (layer.forward, layer.backward) if isinstance(layer, Layer) else layer
     parameters = layer.parameters() if isinstance(layer, Layer) else {}
     flags = [True] * len(inputs) if differentiable is None else list(differentiable)

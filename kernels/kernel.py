@@ -12,7 +12,7 @@ import numpy as np
 
 from deconvnet import parallel
 from deconvnet.backend import array_module, cupy
-from deconvnet.errors import DeconvnetError
+from deconvnet.errors import one_of
 
 __all__ = ["ENGINES", "Kernel", "engine", "in_chunks", "light", "share"]
 
@@ -45,8 +45,7 @@ def engine(name: str) -> Iterator[None]:
     >>> with deconvnet.engine("reference"):
     ...     pass  # whatever runs here, in threads too that the package starts
     """
-    if name not in ENGINES:
-        raise DeconvnetError(f"unknown engine {name!r}: use one of {', '.join(ENGINES)}")
+    one_of(name, ENGINES, "engine")
     token = _engine.set(name)
     try:
         yield

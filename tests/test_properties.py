@@ -35,6 +35,7 @@ from deconvnet.ops.differences import differences
 from deconvnet.ops.edge_taper import edge_taper
 from deconvnet.ops.psf import psf_to_otf
 from deconvnet.ops.resample import resample
+from deconvnet.testing import dottest, gradcheck
 
 LOSSLESS = {".png": (8, 16), ".tif": (8, 16, 32), ".bmp": (8,)}
 
@@ -114,10 +115,20 @@ def _check(function, picture):
     return found
 
 
+def _same_in_any_order(function, picture, found):
+    """What a function made of a picture is what it makes of the same values, laid out plainly in new memory."""
+    if found is not None:
+        np.testing.assert_allclose(found, function(np.ascontiguousarray(picture)), atol=1e-5)
+
+
 @given(picture=pictures(), psf=hnp.arrays("uint8", st.tuples(st.integers(1, 7), st.integers(1, 7))))
 def test_deconvolve_keeps_the_shape_or_says_why_not(picture, psf):
-    found = _check(lambda image: deconvnet.deconvolve(image, psf, method="wiener", device="cpu"), picture)
+    def restored(image):
+        return deconvnet.deconvolve(image, psf, method="wiener", device="cpu")
+
+    found = _check(restored, picture)
     assert found is None or found.shape == picture.shape
+    _same_in_any_order(restored, picture, found)
 
 
 @fewer
@@ -150,6 +161,113 @@ def test_a_burst_by_a_network_keeps_its_shape(picture, channels):
     options = {"model": small_burst_network(), "channels": channels, "register": "none", "stride": 16, "device": "cpu"}
     found = _check(lambda image: deconvnet.deblur_burst([image, image, image], **options), picture)
     assert found.shape == picture.shape
+
+
+@fewer
+@given(picture=pictures(least=24, most=40), method=st.sampled_from(["hyper-laplacian", "wiener"]), first=st.booleans())
+def test_a_photo_with_a_known_psf_keeps_its_axes(picture, method, first):
+    psf = np.asfortranarray([[1, 2], [3, 4], [5, 0]], np.uint8)
+    psf.flags.writeable = False
+    axis = 0 if first else -1
+    given_picture = np.moveaxis(picture, -1, 0) if first and picture.ndim == 3 else picture
+    options = {"psf": psf, "nonblind": method, "channel_axis": axis, "device": "cpu"}
+
+    def restored(image):
+        found, used, trust = deconvnet.deblur(image, **options, return_psf=True, return_confidence=True)
+        assert used.shape == (3, 2) and abs(used.sum() - 1) < 1e-6 and trust is None
+        return found
+
+    found = _check(restored, given_picture)
+    assert found is None or found.shape == given_picture.shape
+    _same_in_any_order(restored, given_picture, found)
+    if found is not None and given_picture.dtype.kind == "u":
+        floats = given_picture / np.iinfo(given_picture.dtype).max
+        np.testing.assert_allclose(found, restored(floats), atol=1e-5)
+
+
+@fewer
+@given(picture=pictures(least=36, most=48, channels=(0, 1, 3)))
+def test_psfs_of_any_picture_are_psfs(picture):
+    before = picture.copy()
+    options = {"model": small_photo_network(), "psf_size": 5, "refine": False, "device": "cpu"}
+    with contextlib.suppress(DeconvnetError):
+        found = deconvnet.estimate_psf(picture, varying=True, **options)
+        assert found.dtype == np.float32 and found.ndim == 4 and found.shape[2:] == (5, 5) and found.min() >= 0
+        np.testing.assert_allclose(found.sum(axis=(2, 3)), 1, atol=1e-4)
+        plain = deconvnet.estimate_psf(np.ascontiguousarray(picture), varying=True, **options)
+        np.testing.assert_allclose(found, plain, atol=1e-5)
+    np.testing.assert_array_equal(picture, before)
+
+
+@fewer
+@given(
+    picture=pictures(least=20, most=60, channels=(0, 1, 2, 3)),
+    chunks=st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    tile=st.integers(1, 70),
+    known=st.booleans(),
+)
+def test_dask_arrays_in_any_chunks_make_the_same_picture(picture, chunks, tile, known):
+    da = pytest.importorskip("dask.array")
+    options = {"psf": np.ones((3, 5)) / 15, "nonblind": "wiener", "noise": 0.02 if known else None, "device": "cpu"}
+
+    def restored(image, chunks=chunks):
+        lazy = da.from_array(image, chunks=(*chunks, *image.shape[2:]))
+        return deconvnet.deblur_array(lazy, tile=tile, window=30, **options).compute(scheduler="synchronous")
+
+    found = _check(restored, picture)
+    assert found is None or found.shape == picture.shape
+    assert found is not None or (picture.ndim == 3 and picture.shape[2] != 3) or not known
+    if found is not None:
+        np.testing.assert_allclose(found, restored(np.ascontiguousarray(picture), picture.shape[:2]), atol=1e-5)
+
+
+@fewer
+@given(picture=pictures(least=65, most=70, channels=(0, 3)), form=st.sampled_from(["list", "stack", "generator"]))
+def test_a_burst_in_any_form_is_accumulated(picture, form):
+    def restored(image):
+        frames = [image, image[::-1], image]
+        given_frames = {"list": frames, "stack": np.stack(frames), "generator": (frame for frame in frames)}[form]
+        return deconvnet.deblur_burst(given_frames, method="fba", register="none", device="cpu")
+
+    found = _check(restored, picture)
+    assert found is None or found.shape == picture.shape
+    _same_in_any_order(restored, picture, found)
+
+
+@given(name=st.deferred(lambda: anything))
+def test_names_that_are_none_are_refused_in_one_line(name):
+    for function in (deconvnet.load_model, lambda name: deconvnet.engine(name).__enter__()):
+        with contextlib.suppress(DeconvnetError):
+            function(name)
+            assert name in ("auto", "reference", "photo", "burst")
+
+
+@given(
+    shape=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    kind=st.sampled_from(["float64", "complex128"]),
+    order=st.sampled_from(["C", "F", "read-only"]),
+    seed=st.integers(0, 99),
+)
+def test_checks_pass_what_is_right_and_nothing_else(shape, kind, order, seed):
+    rng = np.random.default_rng(seed)
+
+    def draw(*sides):
+        values = rng.standard_normal(sides) + (1j * rng.standard_normal(sides) if kind == "complex128" else 0)
+        values = np.asarray(values, kind, order="F" if order == "F" else "C")
+        values.flags.writeable = order != "read-only"
+        return values
+
+    matrix, x, y = draw(*shape), draw(shape[1], 3), draw(shape[0], 3)
+    kept = [a.copy() for a in (x, y)]
+    dottest(lambda x: matrix @ x, lambda y: matrix.conj().T @ y, x, y)
+    forward = (lambda x, train: (matrix @ x, None), lambda dout, cache: matrix.conj().T @ dout)
+    gradcheck(forward, x, rng=rng)
+    for a, before in zip((x, y), kept):
+        np.testing.assert_array_equal(a, before)
+    with pytest.raises(AssertionError, match="not adjoint"):
+        dottest(lambda x: matrix @ x, lambda y: 1.001 * (matrix.conj().T @ y), x, y)
+    with pytest.raises(AssertionError, match="gradient of input 0"):
+        gradcheck((forward[0], lambda dout, cache: 1.001 * (matrix.conj().T @ dout)), x, rng=rng)
 
 
 #: What somebody may hand over for an option.

@@ -436,7 +436,7 @@ def _read_frames(item: BurstItem, progress: bool) -> tuple[list[str], list[Any]]
     with step("reading", len(item.frames), "frame", shown=progress) as reading:
         for name in item.frames:
             try:
-                found.append(read_image(name, linear_raw=True))
+                found.append(read_image(name))
                 names.append(name)
             except DeconvnetError as error:
                 if not item.lenient:
@@ -464,7 +464,6 @@ def _read_frames(item: BurstItem, progress: bool) -> tuple[list[str], list[Any]]
 
 def _burst(item: BurstItem, progress: bool) -> Result:
     from deconvnet.backend import resolve_device
-    from deconvnet.files.formats import is_raw
     from deconvnet.inspect.psf_picture import draw_psfs
     from deconvnet.io import Metadata, depth_for, write_image
     from deconvnet.restore.burst.deblur import deblur_burst
@@ -498,8 +497,7 @@ def _burst(item: BurstItem, progress: bool) -> Result:
             return_psfs=folder is not None,
         )
     picture, psfs = (result, None) if folder is None else result
-    picture = _stored(picture, is_raw(names[0]))
-    before = None if before is None else _same_part(_stored(before, is_raw(names[0])), picture)
+    before = None if before is None else _same_part(before, picture)
     shown = _beside(before, picture) if item.preview and before is not None else picture
     bits = item.bits or depth_for(item.output, bits)
     with step("writing", shown=progress):

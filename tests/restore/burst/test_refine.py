@@ -88,3 +88,18 @@ def test_psfs_on_a_finer_grid_spread_as_much_wider(burst):
     np.testing.assert_allclose(finer.sum(axis=(1, 2)), 1, atol=1e-5)
     assert spread(finer) == pytest.approx(2**0.5 * spread(true), rel=0.05)
     np.testing.assert_allclose(resized_psfs(finer, 1, 31)[:, 5:-5, 5:-5], finer, atol=1e-6)
+
+
+def test_a_stranger_of_weight_0_harms_no_other_frame(burst, rough):
+    frames, _, true = burst
+    strange = frames.copy()
+    strange[3] = frames[3, ::-1, ::-1]  # another scene
+    errors = {}
+    for weight in (0, 1):
+        weights = np.where(np.arange(COUNT) == 3, weight, 1).astype(np.float32)
+        given = weights.copy()
+        found = refine_burst_psfs(strange, rough, weights=weights)
+        np.testing.assert_array_equal(weights, given)
+        assert np.isfinite(found.psfs).all() and found.weights[3] < 0.01
+        errors[weight] = psf_error(np.delete(found.psfs, 3, axis=0), np.delete(true, 3, axis=0)).mean()
+    assert errors[0] < 0.4 * errors[1]
