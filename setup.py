@@ -101,7 +101,7 @@ setup(
         "dev": [*TEST, *DOCS, "mypy>=1.10", "pre-commit>=3.5"],
     },
     entry_points={
-        "console_scripts": ["deconvnet = deconvnet.cli.main:main"],
+        "console_scripts": ["deconvnet = deconvnet.__main__:run"],
         "napari.manifest": ["deconvnet = deconvnet.interop:napari.yaml"],
     },
 )

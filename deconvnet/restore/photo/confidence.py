@@ -10,7 +10,7 @@ from deconvnet import parallel
 from deconvnet.backend import Array, array_module, irfft2, rfft2
 from deconvnet.restore.photo.psf_cleanup import SMALLEST_SIZE
 from deconvnet.restore.photo.psf_size import extent
-from deconvnet.restore.photo.refine import fit
+from deconvnet.restore.photo.refine import Fit, fit
 
 __all__ = ["GIVEN_UP", "UNCERTAIN", "agreement", "confidence", "point_psf"]
 
@@ -38,7 +38,9 @@ def agreement(psf: Array, other: Array) -> float:
     return float(irfft2(spectra[0].conj() * spectra[1], (side, side)).max())
 
 
-def confidence(image: Array, psf: Array, others: Sequence[Array], border: int) -> float:
+def confidence(
+    image: Array, psf: Array, others: Sequence[Array], border: int, *, fits: tuple[Fit, Fit] | None = None
+) -> float:
     """How far a PSF can be trusted, without knowing the truth.
 
     Parameters
@@ -51,6 +53,8 @@ def confidence(image: Array, psf: Array, others: Sequence[Array], border: int) -
         What other starts have found.
     border : int
         As for `deconvnet.restore.photo.refine.fit`.
+    fits : (Fit, Fit), optional
+        Those of a `point_psf` and of the PSF, if they are known.
 
     Returns
     -------
@@ -63,7 +67,7 @@ def confidence(image: Array, psf: Array, others: Sequence[Array], border: int) -
     many times its cost is below that of a point; and the mean `agreement` with the others, from 0.4 to 0.9. A
     confidence is no probability: starts can agree on the same wrong PSF.
     """
-    still, found = parallel.ordered_map(lambda psf: fit(image, psf, border=border), [point_psf(psf), psf])
+    still, found = fits or parallel.ordered_map(lambda psf: fit(image, psf, border=border), [point_psf(psf), psf])
     gain = float(np.clip(NO_GAIN + np.log(still.cost / found.cost), LEAST_GAIN, 1)) if found.cost > 0 else LEAST_GAIN
     edges = found.edges * image.size / extent(psf)
     alike = np.mean([agreement(psf, other) for other in others]) if others else 1.0

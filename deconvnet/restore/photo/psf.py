@@ -23,9 +23,10 @@ from deconvnet.restore.photo.psf_cleanup import (
 )
 from deconvnet.restore.photo.psf_size import (
     ROUNDS,
+    Candidate,
     any_large,
     bound_for,
-    final_costs,
+    candidates,
     padded,
     part_for,
     psfs_from_nothing,
@@ -115,6 +116,10 @@ def _learned(network: PhotoNetwork, grey: Array, sizes: Sequence[int], sharpen: 
     return found
 
 
+def _best(found: Sequence[Candidate]) -> Candidate:
+    return min(found, key=lambda candidate: candidate.cost)
+
+
 class FoundPsf(NamedTuple):
     """A PSF (k, k), non-negative and of sum 1, and how far it can be trusted.
 
@@ -165,7 +170,7 @@ def find_psf(
     -----
     With ``refine`` candidates come from nothing (`psfs_from_nothing`), with ``"auto"`` up to a quarter of the photo's
     shorter side and 151 px. The network's estimate at its smallest size that holds the best of them is refined and
-    joins; the one with the least of `final_costs` is taken. All of this sees only the `informative_part` of a large
+    joins; the one with the least cost of `candidates` is taken. All of this sees only the `informative_part` of a large
     photo. Where it fails so clearly that a sharp picture cannot come of it (see `confidence`), a point is returned
     instead, and the picture stays as it is.
 
@@ -179,23 +184,22 @@ def find_psf(
         bound = max(bound_for(part.shape), *usable) if psf_size == "auto" else int(psf_size)
         blind = psfs_from_nothing(part, bound)
         border, large = max(map(len, blind)) // 2, any_large(part, blind)
-        costs = final_costs(part, blind, border, large=large)
+        still, *found = candidates(part, [point_psf(part), *blind], border, large=large)
         if psf_size == "auto":  # the network's size that fits what was found is enough
-            usable = [size for size in usable if size >= len(blind[int(np.argmin(costs))])][:1]
+            usable = [size for size in usable if size >= len(_best(found).psf)][:1]
         learned = _learned(network, part, usable, sharpen, threshold)
         refined = parallel.ordered_map(lambda psf: trimmed(refine_psf(part_for(part, len(psf)), psf)), learned)
-        costs += final_costs(part, refined, border, large=large)
-        found = [*blind, *refined][int(np.argmin(costs))]
-        trust = confidence(part, found, [psf for psf in blind[:BLIND] if psf is not found], border)
-        if trust < GIVEN_UP:
-            found = point_psf(found)
-        return FoundPsf(found if psf_size == "auto" else padded(found, bound), trust)
-    candidates = _learned(network, grey, usable, sharpen, threshold)
-    if len(candidates) == 1:
-        return FoundPsf(candidates[0], None)
+        best = _best([*found, *candidates(part, refined, border, large=large)])
+        others = [psf for psf in blind[:BLIND] if psf is not best.psf]
+        trust = confidence(part, best.psf, others, border, fits=(still.fit, best.fit))
+        psf = point_psf(best.psf) if trust < GIVEN_UP else best.psf
+        return FoundPsf(psf if psf_size == "auto" else padded(psf, bound), trust)
+    learned = _learned(network, grey, usable, sharpen, threshold)
+    if len(learned) == 1:
+        return FoundPsf(learned[0], None)
     part, border = informative_part(grey, SCORING_CROP), usable[-1] // 2
-    costs = [sparsity_cost(deconvolve(part, psf, psf_error=ESTIMATED_PSF), border) for psf in candidates]
-    return FoundPsf(candidates[int(np.argmin(costs))], None)
+    costs = [sparsity_cost(deconvolve(part, psf, psf_error=ESTIMATED_PSF), border) for psf in learned]
+    return FoundPsf(learned[int(np.argmin(costs))], None)
 
 
 def estimate_psf(

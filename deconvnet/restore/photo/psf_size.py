@@ -7,7 +7,6 @@ with few or many edges go up together, and from time to time only those go on wh
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -22,21 +21,24 @@ from deconvnet.restore.photo.refine import (
     BETA,
     ITERATIONS,
     REFINING_L0_WEIGHT,
+    Fit,
     Level,
     checked_image,
     checked_range,
     first_level,
+    fit,
     fit_cost,
     side_on_level,
 )
 
 __all__ = [
     "LARGEST_SIZE",
+    "Candidate",
     "any_large",
     "bound_for",
+    "candidates",
     "estimate_psf_sparse",
     "extent",
-    "final_costs",
     "ladder",
     "padded",
     "part_for",
@@ -136,19 +138,25 @@ class _Pyramid:
         return self.shape(0)[0] / self.shape(level)[0]
 
     def up(self, starts: Sequence[_Start], level: int, picture: Array) -> list[_Start]:
-        """Starts of one bound, from the level above to this one, of which this is the picture."""
-        side = side_on_level(starts[0].bound, level)
-        part = part_for(picture, side)
-        here = Level(part / part.dtype.type(self.contrast), side, self.variance * picture.size / self.image.size)
-        found = []
-        for bound, psf, l0_weight in starts:
-            if side > SMALLEST_SIZE:  # otherwise it begins here
-                psf = resized_psf(psf, self.shape(level)[0] / self.shape(level + 1)[0], side)
-            psf, l0_weight = here.iterate(psf, l0_weight, ITERATIONS, BETA)
+        """Starts from the level above to this one, of which this is the picture."""
+
+        def shared(bound: int) -> Level:
+            part = part_for(picture, side_on_level(bound, level))
+            variance = self.variance * picture.size / self.image.size
+            return Level(part / part.dtype.type(self.contrast), side_on_level(bound, level), variance)
+
+        def climb(start: _Start) -> _Start:
+            here, psf = levels[start.bound], start.psf
+            if here.side > SMALLEST_SIZE:  # otherwise it begins here
+                psf = resized_psf(psf, self.shape(level)[0] / self.shape(level + 1)[0], here.side)
+            psf, l0_weight = here.iterate(psf, start.l0_weight, ITERATIONS, BETA)
             if level == 0:
                 psf, _ = here.iterate(psf, REFINING_L0_WEIGHT, ITERATIONS, BETA, LAST_NOISE_L0_WEIGHT)
-            found.append(_Start(bound, psf, l0_weight))
-        return found
+            return start._replace(psf=psf, l0_weight=l0_weight)
+
+        bounds = sorted({start.bound for start in starts})
+        levels = dict(zip(bounds, parallel.ordered_map(shared, bounds)))
+        return parallel.ordered_map(climb, starts)
 
 
 def psfs_from_nothing(image: Array, bound: int, *, l0_weights: Sequence[float] = L0_WEIGHTS) -> list[Array]:
@@ -188,26 +196,21 @@ def psfs_from_nothing(image: Array, bound: int, *, l0_weights: Sequence[float] =
     pyramid = _Pyramid(image)
     line = array_module(image).zeros((SMALLEST_SIZE, SMALLEST_SIZE), image.dtype)
     line[SMALLEST_SIZE // 2, :2] = 0.5
-    waiting = {size: [_Start(size, line, float(weight)) for weight in l0_weights] for size in ladder(bound)}
-    top = first_level(bound)
-    running: dict[int, list[_Start]] = {}
+    waiting = [_Start(size, line, float(weight)) for size in ladder(bound) for weight in l0_weights]
+    running: list[_Start] = []
     earlier: list[_Start] = []
-    for level in range(top, -1, -1):
-        running |= {size: waiting.pop(size) for size in list(waiting) if first_level(size) == level}
+    for level in range(first_level(bound), -1, -1):
+        running += [start for start in waiting if first_level(start.bound) == level]
         picture = pyramid.picture(level)
-        climb = functools.partial(pyramid.up, level=level, picture=picture)
-        groups = parallel.ordered_map(climb, list(running.values()))
+        running = pyramid.up(running, level, picture)
         for last, keep in ROUNDS:
             if level == last:
-                groups = [_best([start for group in groups for start in group], keep, picture, bound, level)]
+                running = _best(running, keep, picture, bound, level)
         if level == ROUNDS[-1][0]:
-            groups = [[_closer(start, pyramid.finer(level)) for start in group] for group in groups]
-        running = {}
-        for start in (start for group in groups for start in group):
-            running.setdefault(start.bound, []).append(start)
+            running = [_closer(start, pyramid.finer(level)) for start in running]
         if level == KEPT_LEVEL:
-            earlier = [start for group in groups for start in group]
-    found = [trimmed(start.psf) for group in running.values() for start in group]
+            earlier = running
+    found = [trimmed(start.psf) for start in running]
     coarser = [trimmed(resized_psf(start.psf, pyramid.finer(KEPT_LEVEL), start.bound)) for start in earlier]
     return found + [psf for psf in coarser if any_large(image, [psf])]
 
@@ -232,8 +235,25 @@ def any_large(image: Array, psfs: Sequence[Array]) -> bool:
     return any(KEPT_SIZE <= len(psf) <= min(image.shape) / KEPT_SIDES for psf in psfs)
 
 
-def final_costs(image: Array, psfs: Sequence[Array], border: int, *, large: bool | None = None) -> list[float]:
-    """By which PSFs of one photo the best one is chosen: the `fit_cost` on the finest level and on a coarser one.
+class Candidate(NamedTuple):
+    """A PSF of a photo.
+
+    Attributes
+    ----------
+    psf : float array (k, k)
+    cost : float
+        By which the best one is chosen: the smaller, the better.
+    fit : Fit
+        How it fits the finest level.
+    """
+
+    psf: Array
+    cost: float
+    fit: Fit
+
+
+def candidates(image: Array, psfs: Sequence[Array], border: int, *, large: bool | None = None) -> list[Candidate]:
+    """PSFs of one photo, each with the cost by which the best one is chosen.
 
     Parameters
     ----------
@@ -247,24 +267,26 @@ def final_costs(image: Array, psfs: Sequence[Array], border: int, *, large: bool
 
     Returns
     -------
-    list of float
-        ``C₀ k^(-1/100) exp(80 n / N)`` for PSFs with n pixels that are not zero and a photo of N pixels; with large
-        ones ``C₀^(3/4) C₂^(1/4) k^(-1/100)``. The smaller, the better.
+    list of Candidate
+        Costs are ``C₀ k^(-1/100) exp(80 n / N)``, with the cost C₀ of `fit` on the finest level, for PSFs with n pixels
+        that are not zero and a photo of N pixels; with large ones ``C₀^(3/4) C₂^(1/4) k^(-1/100)``, C₂ that on a
+        coarser level.
     """
     if large is None:
         large = any_large(image, psfs)
     pyramid = _Pyramid(image)
-    coarse, factor = pyramid.picture(KEPT_LEVEL), 1 / pyramid.finer(KEPT_LEVEL)
+    coarse, factor = pyramid.picture(KEPT_LEVEL) if large else None, 1 / pyramid.finer(KEPT_LEVEL)
 
-    def cost(psf: Array) -> float:
-        here = fit_cost(image, psf, border=border) / len(psf) ** SIZE_POWER
+    def candidate(psf: Array) -> Candidate:
+        found = fit(image, psf, border=border)
+        here = found.cost / len(psf) ** SIZE_POWER
         if not large:
-            return here * float(np.exp(PIXEL_PRICE * int((psf > 0).sum()) / image.size))
+            return Candidate(psf, here * float(np.exp(PIXEL_PRICE * int((psf > 0).sum()) / image.size)), found)
         small = trimmed(resized_psf(psf, factor, side_on_level(len(psf) + 2, KEPT_LEVEL)))
-        there = fit_cost(coarse, small, border=round(border * factor)) / len(psf) ** SIZE_POWER
-        return here ** (1 - COARSE_SHARE) * there**COARSE_SHARE
+        there = fit(coarse, small, border=round(border * factor)).cost / len(psf) ** SIZE_POWER
+        return Candidate(psf, here ** (1 - COARSE_SHARE) * there**COARSE_SHARE, found)
 
-    return parallel.ordered_map(cost, psfs)
+    return parallel.ordered_map(candidate, psfs)
 
 
 def estimate_psf_sparse(image: Array, size: int, *, l0_weights: Sequence[float] = L0_WEIGHTS) -> Array:
@@ -286,5 +308,5 @@ def estimate_psf_sparse(image: Array, size: int, *, l0_weights: Sequence[float] 
         If the image or the size cannot be used.
     """
     found = psfs_from_nothing(image, size, l0_weights=l0_weights)
-    costs = final_costs(image, found, size // 2)
-    return padded(found[int(np.argmin(costs))], size)
+    best = min(candidates(image, found, size // 2), key=lambda candidate: candidate.cost)
+    return padded(best.psf, size)

@@ -14,9 +14,9 @@ from deconvnet.metrics import psnr
 from deconvnet.restore.deconvolve.solvers import deconvolve
 from deconvnet.restore.photo.psf_size import (
     bound_for,
+    candidates,
     estimate_psf_sparse,
     extent,
-    final_costs,
     ladder,
     padded,
     psfs_from_nothing,
@@ -168,5 +168,5 @@ def test_a_constant_image_is_refused():
 
 def test_the_cost_of_a_psf_much_too_small_is_higher(blurry, psf):
     small = np.ones((3, 3), np.float32) / 9
-    good, bad = final_costs(blurry, [psf, small], SIZE // 2)
-    assert good < bad
+    good, bad = candidates(blurry, [psf, small], SIZE // 2)
+    assert good.cost < bad.cost
