@@ -27,15 +27,15 @@ def value_range(image: Array) -> float:
     return float(brightest - darkest)
 
 
-def couplings(l0_weight: float) -> tuple[float, ...]:
-    """Weights that draw the latent image's gradients to the sparse ones, one after the other."""
+def couplings(l0_weight: float, last: float = LAST_COUPLING) -> tuple[float, ...]:
+    """Weights, up to about the last, that draw the latent image's gradients to the sparse ones, one after the other."""
     found = [FIRST_COUPLING * l0_weight]
-    while found[-1] < LAST_COUPLING / 2:
+    while found[-1] < last / 2:
         found.append(GROWTH * found[-1])
     return tuple(found)
 
 
-def edge_gradients(y_hat: Array, otf: Array, l0_weight: float, start: Array) -> Array:
+def edge_gradients(y_hat: Array, otf: Array, l0_weight: float, start: Array, *, last: float = LAST_COUPLING) -> Array:
     """Gradients of the latent image that explains blurry ones with few edges.
 
     Parameters
@@ -46,6 +46,8 @@ def edge_gradients(y_hat: Array, otf: Array, l0_weight: float, start: Array) -> 
         What an edge pixel costs, in units of the squared misfit of a pixel.
     start : real array (H, W)
         A first guess of the latent image.
+    last : float
+        About the last coupling.
 
     Returns
     -------
@@ -59,7 +61,7 @@ def edge_gradients(y_hat: Array, otf: Array, l0_weight: float, start: Array) -> 
     from step to step; see `deconvnet.kernels.photo.edge_gradients`.
     """
     data, power = (otf.conj() * y_hat).sum(axis=0), (otf.real**2 + otf.imag**2).sum(axis=0)
-    return edges_by_couplings(data, power, l0_weight, start, couplings(l0_weight))
+    return edges_by_couplings(data, power, l0_weight, start, couplings(l0_weight, last))
 
 
 def psfs_from_gradients(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,23 +25,26 @@ from deconvnet.kernels.simd.refinement import (
     inverse_divisor,
     normal_equations,
     residual_of_normal,
+    residual_of_other_prior,
 )
 from deconvnet.kernels.simd.strip_images import (
     call_inverse_block,
     column_memory,
     forward,
     inverse,
+    inverse_rows,
     over_blocks,
     over_strips,
     row_block,
     row_targets,
+    rows_to_strips,
     strip_plan,
 )
 from deconvnet.kernels.simd.strips import ROWS, row_memory
 from deconvnet.kernels.simd.tile_fft import COMPLEX
 from deconvnet.kernels.simd.vector import LANES
 
-__all__ = ["conjugate_gradients", "masked_deconvolution"]
+__all__ = ["conjugate_gradients", "masked_deconvolution", "periodic_blur"]
 
 #: The preconditioner's divisor is at least this share of its largest value.
 LEAST_DIVISOR = 1e-6
@@ -118,7 +121,15 @@ def _on_grid(psf: Array, shape: tuple[int, int]) -> Array:
 
 
 def _reference(
-    x: Array, target: Array, y: Array, mask: Array, psf: Array, data_weight: float, beta: float, steps: int
+    x: Array,
+    target: Array,
+    y: Array,
+    mask: Array,
+    psf: Array,
+    data_weight: float,
+    beta: float,
+    steps: int,
+    memory: dict[str, Any] | None = None,
 ) -> Array:
     """Steps towards ``min λ/2 ‖√m (psf * x − y)‖² + β/2 ‖∇x − w‖²``.
 
@@ -137,6 +148,9 @@ def _reference(
     data_weight, beta : float
         λ and β, positive.
     steps : int
+    memory : dict, optional
+        At first empty, then that of all calls for one y, psf and data_weight: where one goes on from what the last one
+        returned, the compiled twin need not compute again what is known there.
 
     Returns
     -------
@@ -171,7 +185,7 @@ def _preconditioner(scaled):
     return 1 / array_module(scaled).maximum(scaled, scaled.dtype.type(LEAST_DIVISOR) * scaled.max())
 
 
-def _cuda(x, target, y, mask, psf, data_weight, beta, steps):
+def _cuda(x, target, y, mask, psf, data_weight, beta, steps, memory=None):
     """Transforms by cuFFT; what stands between them is one CUDA kernel each, and so are the sums over the blocks."""
     xp = array_module(x, target, y, mask, psf)
     real, shape = x.dtype.type, x.shape
@@ -219,8 +233,8 @@ class _System(NamedTuple):
         The terms of the squared transfer function of the differences.
     counts : real array (strips · 16,)
         How often a column is in the whole spectrum.
-    weights : real array (3,)
-        λ, β, and the least divisor of the preconditioner.
+    weights : real array (4,)
+        λ, β, the least divisor of the preconditioner, and how much larger β is than in the call before.
     """
 
     otf: np.ndarray
@@ -338,6 +352,19 @@ def _normal_columns(plan, system, start, x, direction, image, sums, begin, end):
 
 
 @compiled
+def _other_prior_strips(plan, system, x, residual, change, sums, begin, end):
+    inverse, rows, columns, counts, weights = system.inverse, system.rows, system.columns, system.counts, system.weights
+    for g in range(begin, end):
+        c = g * LANES
+        sums[c : c + LANES] = 0
+        for r in range(plan.height):
+            n = (g * plan.rows + r) * COMPLEX
+            residual_of_other_prior(
+                x, n, change, n, residual, n, inverse, n // 2, rows, r, columns, c, counts, c, weights, 0, sums, c
+            )
+
+
+@compiled
 def _advance_strips(plan, system, x, residual, direction, image, length, sums, begin, end):
     inverse, counts = system.inverse, system.counts
     for g in range(begin, end):
@@ -357,41 +384,125 @@ def _tables(shape, dtype):
     return tuple(table.reshape(-1).astype(dtype) for table in tables)
 
 
-def _numba(x, target, y, mask, psf, data_weight, beta, steps):
+class _Known(NamedTuple):
+    """What one call leaves to the next.
+
+    Attributes
+    ----------
+    x : real array (H, W)
+        What was returned.
+    x_hat, residual : real array (plan.size,)
+        Its spectrum, and what it leaves of the right-hand side.
+    mask, target : real array (H, W)
+    beta : float
+    """
+
+    x: np.ndarray
+    x_hat: np.ndarray
+    residual: np.ndarray
+    mask: np.ndarray
+    target: np.ndarray
+    beta: float
+
+
+def _spectrum_of(psf, plan, memory):
+    """The PSF's transfer function in strips."""
+    if "otf" not in memory:
+        memory["otf"] = forward(_on_grid(psf, (plan.height, plan.width)), plan)
+    return memory["otf"]
+
+
+def _numba(x, target, y, mask, psf, data_weight, beta, steps, memory=None):
     """In strips, where both sides are `is_smooth`."""
     if not all(map(is_smooth, x.shape)):
         return _reference(x, target, y, mask, psf, data_weight, beta, steps)
+    memory = {} if memory is None else memory
     shape, dtype = x.shape, x.dtype
     real = dtype.type
     plan = strip_plan(shape, dtype.name)
     tables = _tables(shape, dtype.name)
+    known = memory.pop("known", None)
+    known = known if known is not None and known.x is x else None
     least = LEAST_DIVISOR * (data_weight * float(psf.sum()) ** 2 + 8 * beta)
-    weights = np.array([data_weight, beta, least], dtype)
-    system = _System(forward(_on_grid(psf, shape), plan), np.empty(plan.size // 2, dtype), *tables, weights)
+    weights = np.array([data_weight, beta, least, beta - known.beta if known else 0], dtype)
+    system = _System(_spectrum_of(psf, plan, memory), np.empty(plan.size // 2, dtype), *tables, weights)
     over_strips(_prepare, plan, system)
-    x_hat = forward(np.ascontiguousarray(x), plan, scale=1 / x.size)
-    residual = forward(np.ascontiguousarray(target), plan, scale=1 / x.size)
-    direction, image = np.zeros(plan.size, dtype), np.zeros(plan.size, dtype)
     sums, scale = np.empty(plan.strips * LANES, dtype), real(1 / x.size)
-    mask, y = np.ascontiguousarray(mask), np.ascontiguousarray(y)
+    mask = np.ascontiguousarray(mask)
 
     def inner(body, *arguments):
         over_strips(body, plan, system, *arguments, sums)
         return float(sums.sum(dtype=np.float64))
 
-    over_strips(_blur_columns, plan, system, True, residual, x_hat, np.zeros(1, dtype), image)
-    over_blocks(_mask_rows, plan, mask, y, scale, image)
-    size = first = inner(_normal_columns, True, x_hat, residual, image)
-    share = 0.0
+    x_hat = known.x_hat if known else forward(np.ascontiguousarray(x), plan, scale=1 / x.size)
+    blurred = memory.pop("blurred", (None, None))
+    if known and known.mask is mask:  # what the data say is in the last residual
+        residual = known.residual
+        image = forward(real(beta) * target - real(known.beta) * known.target, plan, scale=1 / x.size)
+        del known
+        size = first = inner(_other_prior_strips, x_hat, residual, image)
+    else:
+        del known
+        residual = forward(np.ascontiguousarray(target), plan, scale=1 / x.size)
+        image = np.zeros(plan.size, dtype)
+        if blurred[0] is x:
+            across = np.ones(shape[1], dtype)
+            over_blocks(rows_to_strips, plan, mask * (y - blurred[1]), np.full(shape[0], scale), across, image)
+        else:
+            over_strips(_blur_columns, plan, system, True, residual, x_hat, np.zeros(1, dtype), image)
+            over_blocks(_mask_rows, plan, mask, np.ascontiguousarray(y), scale, image)
+        size = first = inner(_normal_columns, True, x_hat, residual, image)
+    direction, nothing, share = np.zeros(plan.size, dtype), np.empty((0, 0), dtype), 0.0
     for _ in range(steps):
         if not size > SOLVED * first:
             break
         over_strips(_blur_columns, plan, system, False, residual, direction, np.full(1, share, dtype), image)
-        over_blocks(_mask_rows, plan, mask, y[:0], scale, image)
+        over_blocks(_mask_rows, plan, mask, nothing, scale, image)
         length = size / inner(_normal_columns, False, x_hat, direction, image)
         size, before = inner(_advance_strips, x_hat, residual, direction, image, np.full(1, length, dtype)), size
         share = size / before
-    return inverse(x_hat, plan)
+    del direction
+    image[:] = x_hat
+    found = inverse(image, plan)
+    memory["known"] = _Known(found, x_hat, residual, mask, target, beta)
+    return found
 
 
+def _blur_reference(x: Array, psf: Array, memory: dict[str, Any] | None = None) -> Array:
+    """A periodic image blurred.
+
+    Parameters
+    ----------
+    x : real array (H, W)
+    psf : real array (k, k)
+        k ≤ H, W; its centre is at ``k // 2``.
+    memory : dict, optional
+        That of `masked_deconvolution`, for what it returned.
+
+    Returns
+    -------
+    real array (H, W)
+    """
+    return irfft2(_transfer(psf, x)[0] * rfft2(x), x.shape)
+
+
+def _blur_numba(x, psf, memory=None):
+    """In strips, where both sides are `is_smooth`."""
+    if not all(map(is_smooth, x.shape)):
+        return _blur_reference(x, psf)
+    memory = {} if memory is None else memory
+    plan, nothing = strip_plan(x.shape, x.dtype.name), np.empty(0, x.dtype)
+    system = _System(_spectrum_of(psf, plan, memory), *[nothing] * 5)
+    known = memory.get("known")
+    x_hat = known.x_hat if known is not None and known.x is x else forward(x, plan, scale=1 / x.size)
+    image = np.zeros(plan.size, x.dtype)  # what fills up a block shares complex transforms with rows of the image
+    over_strips(_blur_columns, plan, system, True, nothing, x_hat, nothing, image)
+    room = np.empty((plan.height + ROWS) * plan.width, x.dtype)
+    over_blocks(inverse_rows, plan, image, room)
+    blurred = room[: x.size].reshape(x.shape)
+    memory["blurred"] = x, blurred
+    return blurred
+
+
+periodic_blur = Kernel("periodic_blur", reference=_blur_reference, cpu=_blur_numba)
 masked_deconvolution = Kernel("masked_deconvolution", reference=_reference, cpu=_numba, cuda=_cuda)

@@ -20,6 +20,7 @@ __all__ = [
     "latent_swapped",
     "normal_equations",
     "residual_of_normal",
+    "residual_of_other_prior",
     "sum_of_taps",
     "swap_parts",
     "swap_real",
@@ -150,6 +151,24 @@ def residual_of_normal(otf, line, x, target, inverse, rows, columns, counts, wei
     smooth = target.pair() - _times(rows.splat() + columns.load(), x.pair())
     new = _times(weights.splat(), otf.pair().conj_times(line.pair())) + _times(weights.splat(1), smooth)
     target.store_pair(new)
+    sums.store(sums.load() + counts.load() * (inverse.load() * new.power()))
+
+
+@vectorised
+def residual_of_other_prior(x, change, residual, inverse, rows, columns, counts, weights, sums):
+    """The residual when the prior becomes another one, in its place; its preconditioned square is added to the sums.
+
+    The change is that of the weighed target, and the last weight is that of the smoothness.
+
+    Model::
+
+        new = pair(residual) + pair(change) - weights[3] * (rows[0] + vector(columns)) * pair(x)
+        put(residual, new)
+        put(sums, vector(sums) + vector(counts) * vector(inverse) * abs(new) ** 2)
+    """
+    smoother = _times(weights.splat(3) * (rows.splat() + columns.load()), x.pair())
+    new = residual.pair() + change.pair() - smoother
+    residual.store_pair(new)
     sums.store(sums.load() + counts.load() * (inverse.load() * new.power()))
 
 

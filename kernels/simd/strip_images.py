@@ -45,6 +45,7 @@ __all__ = [
     "over_strips",
     "row_block",
     "row_targets",
+    "rows_to_strips",
     "strip_plan",
 ]
 
@@ -188,7 +189,7 @@ def row_block(block, starts, targets, weights, ones, plan, memory, spectrum):
 
 
 @compiled
-def _forward_rows(plan, image, down, across, spectrum, begin, end):
+def rows_to_strips(plan, image, down, across, spectrum, begin, end):
     """Transforms of the rows of the blocks ``begin`` … ``end − 1``, times a window; zeros where it ends."""
     source = image.reshape(-1)
     memory = row_memory(plan.wide)
@@ -238,7 +239,7 @@ def forward(image, plan: StripPlan, *, scale: float = 1.0, window=None, out=None
     """
     down, across = (np.ones(n, image.dtype) for n in image.shape) if window is None else window
     out = np.empty(plan.size, image.dtype) if out is None else out
-    over_blocks(_forward_rows, plan, image, down * image.dtype.type(scale), across, out)
+    over_blocks(rows_to_strips, plan, image, down * image.dtype.type(scale), across, out)
     over_strips(forward_columns, plan, out)
     return out
 

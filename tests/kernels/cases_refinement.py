@@ -6,7 +6,7 @@ from scipy.ndimage import gaussian_filter
 from deconvnet.backend import rfft2
 from deconvnet.kernels.photo.edge_gradients import edge_gradients
 from deconvnet.kernels.photo.feature_correlations import feature_correlations, feature_spectra
-from deconvnet.kernels.photo.masked_deconvolution import masked_deconvolution
+from deconvnet.kernels.photo.masked_deconvolution import masked_deconvolution, periodic_blur
 from deconvnet.kernels.photo.median_magnitude import median_magnitude
 from deconvnet.kernels.photo.psf_grid import projected_gradient, steepest_slope
 from deconvnet.kernels.photo.shifted_sum import shifted_sum
@@ -89,6 +89,11 @@ def _solved(rng, real, size):
     return [x, target, y, np.ones_like(mask), *rest, 6]
 
 
+def _blur(rng, real, size):
+    x, _, _, _, psf, *_ = _deconvolution(rng, real, size)
+    return [x, psf]
+
+
 def _shrinkage(rng, real, size):
     steps = np.cumsum(rng.standard_normal(size), axis=1).astype(real)
     return [steps, np.cumsum(0.2 + rng.random(40)).astype(real), 0.4, 1.1, 8.0]
@@ -110,6 +115,7 @@ CASES = [
     Case(median_magnitude, _values, ((1, 1), (1, 2), (3, 1), (40, 51), (41, 51), (67, 63))),
     Case(masked_deconvolution, _deconvolution, ((3, 3), (14, 11), *GRIDS[1:]), tolerance=2e-5),
     Case(masked_deconvolution, _solved, ((3, 3), (24, 20)), variant="solved", tolerance=2e-5),
+    Case(periodic_blur, _blur, ((3, 3), (14, 11), *GRIDS[1:])),
     Case(shifted_sum, _shifts, ((1, 1, 1), (3, 7, 5), (20, 4, 17))),
     Case(table_shrinkage, _shrinkage, GRIDS, tolerance=2e-5),
 ]

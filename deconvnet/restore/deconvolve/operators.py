@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import abc
+from typing import Any
 
 from deconvnet.backend import Array, array_module, irfft2, rfft2
-from deconvnet.kernels.photo.masked_deconvolution import conjugate_gradients, masked_deconvolution
+from deconvnet.kernels.photo.masked_deconvolution import conjugate_gradients, masked_deconvolution, periodic_blur
 from deconvnet.ops.border import extended_shape
 from deconvnet.ops.differences import differences_power
 from deconvnet.ops.psf import psf_to_otf
@@ -50,12 +51,22 @@ class Blur(abc.ABC):
         """Half spectrum of the adjoint's image, up to the transforms' factor H'·W', for an image on the grid."""
 
     def least_squares(self, y: Array, mask: Array, data_weight: float) -> LeastSquares:
-        """The linear systems for one blurry image (H', W') and how much each of its pixels counts, (H', W')."""
+        """The linear systems for one blurry image (H', W') and how much its pixels count at first, (H', W')."""
         return _BySteps(self, y, mask, data_weight)
 
 
 class LeastSquares(abc.ABC):
-    """Steps towards ``min data_weight/2 ‖√mask (K x − y)‖² + beta/2 ‖∇x − w‖²``, for one blurry image and any w."""
+    """Steps towards ``min data_weight/2 ‖√mask (K x − y)‖² + beta/2 ‖∇x − w‖²``, for one blurry image and any w.
+
+    What is known of the last solution is not computed again where the next step begins.
+
+    Attributes
+    ----------
+    mask : real array (H', W')
+        How much each pixel of y counts, 0 to 1.
+    """
+
+    mask: Array
 
     @abc.abstractmethod
     def solve(self, x: Array, target: Array, beta: float, steps: int) -> Array:
@@ -73,15 +84,19 @@ class LeastSquares(abc.ABC):
         real array (H', W')
         """
 
+    @abc.abstractmethod
+    def blurred(self, x: Array) -> Array:
+        """K x, real array (H', W')."""
+
 
 class _BySteps(LeastSquares):
-    """For any blur. Where one solution ends, what it leaves unexplained is known: the next one starts with that."""
+    """For any blur."""
 
     def __init__(self, blur: Blur, y: Array, mask: Array, data_weight: float) -> None:
         self.blur, self.y, self.mask, self.data_weight = blur, y, mask, y.dtype.type(data_weight)
         self.gradient_power = differences_power(array_module(y), blur.shape, y.dtype)
-        #: The last solution, its half spectrum, and λ Kᵀ m (y − K x) there.
-        self.last: tuple[Array, Array, Array] | None = None
+        #: The last solution, its half spectrum, the mask, and λ Kᵀ m (y − K x) there.
+        self.last: tuple[Array, Array, Array, Array] | None = None
 
     def _data_gram(self, z_hat: Array) -> Array:
         return self.data_weight * self.blur.adjoint(self.mask * self.blur.forward(z_hat))
@@ -91,10 +106,10 @@ class _BySteps(LeastSquares):
 
     def solve(self, x: Array, target: Array, beta: float, steps: int) -> Array:
         smoothness = x.dtype.type(beta) * self.gradient_power
-        if self.last is not None and self.last[0] is x:
-            _, x_hat, unexplained = self.last
+        x_hat = self._spectrum(x)
+        if self.last is not None and self.last[0] is x and self.last[2] is self.mask:
+            unexplained = self.last[3]
         else:
-            x_hat = rfft2(x)
             unexplained = self._unexplained(x_hat)
         target_hat = x.dtype.type(beta) * rfft2(target)
         scaled = self.data_weight * self.blur.power + smoothness
@@ -107,8 +122,14 @@ class _BySteps(LeastSquares):
             steps,
         )
         found = irfft2(found_hat, self.blur.shape)
-        self.last = found, found_hat, residual - target_hat + smoothness * found_hat
+        self.last = found, found_hat, self.mask, residual - target_hat + smoothness * found_hat
         return found
+
+    def _spectrum(self, x: Array) -> Array:
+        return self.last[1] if self.last is not None and self.last[0] is x else rfft2(x)
+
+    def blurred(self, x: Array) -> Array:
+        return self.blur.forward(self._spectrum(x))
 
 
 class Convolution(Blur):
@@ -150,9 +171,13 @@ class _WithOnePsf(LeastSquares):
 
     def __init__(self, psf: Array, y: Array, mask: Array, data_weight: float) -> None:
         self.psf, self.y, self.mask, self.data_weight = psf, y, mask, data_weight
+        self.memory: dict[str, Any] = {}
 
     def solve(self, x: Array, target: Array, beta: float, steps: int) -> Array:
-        return masked_deconvolution(x, target, self.y, self.mask, self.psf, self.data_weight, beta, steps)
+        return masked_deconvolution(x, target, self.y, self.mask, self.psf, self.data_weight, beta, steps, self.memory)
+
+    def blurred(self, x: Array) -> Array:
+        return periodic_blur(x, self.psf, self.memory)
 
 
 class PixelWeights:
@@ -208,10 +233,10 @@ class PixelWeights:
         """The image's part of an array (H', W'), as a view."""
         return grid[: self.image.shape[0], : self.image.shape[1]]
 
-    def update(self, x: Array) -> None:
-        """Decide anew from the latent image (H', W')."""
+    def update(self, blurred: Array) -> None:
+        """Decide anew from the latent image, blurred (H', W')."""
         xp = array_module(self.image)
-        predicted = self.inside(self.blur.forward(rfft2(x)))
+        predicted = self.inside(blurred)
         explained = xp.abs(predicted - self.image) < TOLERANCE * self.noise
         too_dark = SATURATED_WEIGHT * (predicted < self.image if self.bound else xp.ones_like(explained))
         self.mask = self._on_grid(xp.where(self.saturated, too_dark, ~self.doubtful | explained))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -135,7 +136,7 @@ def deconvolve_with(
     if learned and not isinstance(blur, Convolution):
         raise DeconvnetError("the learned final image is for one PSF: take hyper-laplacian for blur that varies")
     network = load_network(Path(method), kind="image", device="cpu" if xp is np else "cuda") if learned else None
-    planes = [_Plane(image)] if image.ndim == 2 else _planes(image)
+    planes = iter([_Plane(image)]) if image.ndim == 2 else _planes(image)
 
     def restore(plane: _Plane) -> Array:
         times = COLOUR_NOISE if plane.difference else 1.0
@@ -150,7 +151,7 @@ def deconvolve_with(
         return system.pixels.inside(x)
 
     if xp is np and blur.shape[0] * blur.shape[1] <= SIDE_BY_SIDE and not blur.in_parts:
-        found = parallel.ordered_map(restore, planes)
+        found = parallel.ordered_map(restore, list(planes))
     else:
         found = [restore(plane) for plane in planes]
     if image.ndim == 2:
@@ -178,13 +179,17 @@ class _Plane(NamedTuple):
     difference: bool = False
 
 
-def _planes(image: Array) -> list[_Plane]:
+def _planes(image: Array) -> Iterator[_Plane]:
+    """The planes of an image (H, W, C), each made when it is asked for: of a large image they need much memory."""
     xp = array_module(image)
     if image.shape[-1] != 3:
-        return [_Plane(xp.ascontiguousarray(image[..., c])) for c in range(image.shape[-1])]
-    mean, saturated = image.mean(axis=-1), (image >= SATURATED).any(axis=-1)
-    differences = (_Plane(image[..., c] - mean, saturated, difference=True) for c in (0, 2))
-    return [_Plane(mean, saturated), *differences]
+        yield from (_Plane(xp.ascontiguousarray(image[..., c])) for c in range(image.shape[-1]))
+        return
+    red, green, blue = (image[..., c] for c in range(3))
+    mean = (red + green + blue) / 3
+    saturated = (red >= SATURATED) | (green >= SATURATED) | (blue >= SATURATED)
+    yield _Plane(mean, saturated)
+    yield from (_Plane(channel - mean, saturated, difference=True) for channel in (red, blue))
 
 
 class _System:
@@ -194,16 +199,13 @@ class _System:
         self.blur, self.data_weight = blur, DATA_WEIGHT / noise**2
         self.pixels = PixelWeights(plane.image, blur, noise, saturated=plane.saturated, bound=not plane.difference)
         self.extended = extend_periodically(plane.image, blur.shape)
-        self._weigh()
-
-    def _weigh(self) -> None:
-        self.least_squares = self.blur.least_squares(self.extended, self.pixels.mask, self.data_weight)
+        self.least_squares = blur.least_squares(self.extended, self.pixels.mask, self.data_weight)
 
     def update(self, x: Array) -> None:
         """Decide anew which pixels count, where that depends on the latent image (H', W')."""
         if self.pixels.changes:
-            self.pixels.update(x)
-            self._weigh()
+            self.pixels.update(self.least_squares.blurred(x))
+            self.least_squares.mask = self.pixels.mask
 
     def solve(self, x: Array, target: Array | None, beta: float, steps: int) -> Array:
         """Steps from x with the prior ``beta/2 ‖∇x − w‖²``; target is ``∇ᵀw``, None for 0."""

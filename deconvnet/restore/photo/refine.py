@@ -48,6 +48,8 @@ REFINING_L0_WEIGHT, LEAST_L0_WEIGHT = 1e-3, 2e-4
 SCORING_L0_WEIGHT, EDGE_SHARE, SCORING_BORDERS = 5e-3, 0.3, 12
 #: The l0 weight is divided by this after every iteration.
 DECAY = 1.1
+#: Up to which coupling a latent image is drawn to its edges, see `edge_gradients`.
+LAST_COUPLING = 25.0
 #: Weight of the squared PSF beside the squared misfit of the gradients.
 BETA = 4.0
 #: With noise, an edge costs at least this many times its variance, and the weight of the squared PSF grows by this many
@@ -135,7 +137,9 @@ class Level:
         least = max(LEAST_L0_WEIGHT, noise_l0_weight * self.variance)
         beta += NOISE_BETA * self.variance * self.pixels
         for _ in range(iterations):
-            sharp = edge_gradients(self.y_hat, psf_to_otf(psf[None], self.grid), l0_weight, self.extended)
+            sharp = edge_gradients(
+                self.y_hat, psf_to_otf(psf[None], self.grid), l0_weight, self.extended, last=LAST_COUPLING
+            )
             spectra = self._spectra(sharp)
             own, cross = feature_correlations(spectra, self.gradient_spectra, self.grid, self.side)
             found = psfs_from_correlations(own, cross[None], psf[None], beta)[0]
@@ -243,7 +247,7 @@ def fit(image: Array, psf: Array, *, border: int | None = None) -> Fit:
     contrast = checked_range(part)
     extended = extend_periodically(part / part.dtype.type(contrast), grid)
     l0_weight = max(SCORING_L0_WEIGHT, NOISE_L0_WEIGHT * (estimate_noise(part) / contrast) ** 2)
-    latent = edge_gradients(rfft2(extended)[None], otf, l0_weight, extended)
+    latent = edge_gradients(rfft2(extended)[None], otf, l0_weight, extended, last=LAST_COUPLING)
     rest = irfft2(otf * rfft2(latent), grid) - array_module(image).stack(differences(extended))
     edges = float(latent.any(axis=0)[inside].mean())
     energy = EDGE_SHARE * l0_weight * edges + float((rest[inside] ** 2).mean())

@@ -49,6 +49,24 @@ def test_least_squares_finds_the_dense_solution(blur, general, rng):
     np.testing.assert_allclose(found.ravel(), exact, atol=1e-5 * abs(exact).max())
 
 
+@pytest.mark.parametrize("general", [False, True])
+@pytest.mark.parametrize("looked", [False, True])
+def test_what_is_known_of_a_solution_changes_nothing(blur, general, looked, rng):
+    y, target, start = rng.standard_normal((3, *blur.shape))
+    masks = rng.uniform(0, 1, (2, *blur.shape))
+    solver = ByTransforms(blur) if general else blur
+    systems = solver.least_squares(y, masks[0], 50.0)
+    alone = found = start
+    for beta, mask in ((2.0, masks[0]), (8.0, masks[0]), (8.0, masks[1]), (3.0, masks[0])):
+        systems.mask = mask
+        if looked:
+            blurred = systems.blurred(found)
+            np.testing.assert_allclose(blurred, blur.forward(rfft2(found)), atol=1e-12)
+        found = systems.solve(found, target, beta, 3)
+        alone = solver.least_squares(y, mask, 50.0).solve(alone, target, beta, 3)
+        np.testing.assert_allclose(found, alone, atol=1e-9 * abs(alone).max())
+
+
 def test_all_pixels_of_a_dark_image_count_and_none_outside(blur):
     weights = PixelWeights(np.full((7, 9), 0.4), blur, 0.01)
     assert not weights.changes
@@ -63,5 +81,5 @@ def test_what_a_light_reaches_is_doubted_until_it_is_explained(blur):
     assert weights.mask[3, 4] == 0 and weights.mask[0, 0] == 1 and weights.mask[1, 4] == 0
     latent = irfft2(rfft2(np.pad(image, [(0, s - n) for s, n in zip(blur.shape, image.shape)])), blur.shape)
     weights.image = weights.inside(blur.forward(rfft2(latent)))
-    weights.update(latent)
+    weights.update(blur.forward(rfft2(latent)))
     assert weights.mask[1, 4] == 1
