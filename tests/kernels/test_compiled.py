@@ -110,3 +110,23 @@ def test_processes_that_compile_for_different_types_do_not_mix_them_up(tmp_path)
     assert [process.wait(timeout=120) for process in started] == [0, 0]
     files = list((tmp_path / "cache").rglob("*_fade_crop*.nbc"))
     assert len(files) == 2, "one for each type"
+
+
+@pytest.mark.slow
+def test_what_is_on_disk_can_be_compiled_into_another_function(tmp_path):
+    use = """
+import sys
+import numpy as np
+from deconvnet.kernels.simd import strip_images
+plan, image = strip_images.strip_plan((8, 12), "float64"), np.random.default_rng(0).random((8, 12))
+spectrum = strip_images.forward(image, plan, scale=1 / image.size)
+if "back" in sys.argv:
+    np.testing.assert_allclose(strip_images.inverse(spectrum, plan), image)
+stats = strip_images.column_memory.stats
+print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
+"""
+    for arguments, expected in (([], "0 1"), (["back"], "1 0")):
+        run = [sys.executable, "-c", use, *arguments]
+        done = subprocess.run(run, env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.split() == expected.split()
