@@ -4,11 +4,14 @@ The Markdown pages are the ones that are read in the repository; the reference c
 gallery from running `examples/`.
 """
 
+import importlib
 import importlib.util
 import os
 import re
 import sys
 from pathlib import Path
+
+from sphinx.util.nodes import make_refnode
 
 from deconvnet import __version__
 
@@ -33,6 +36,15 @@ templates_path = ["_templates"]
 html_theme = "furo"
 html_copy_source = False
 default_role = "py:obj"
+nitpicky = True
+#: Names that need an extra, or that no page has: base classes of the standard library and private ones.
+nitpick_ignore = [
+    ("py:obj", "cupy"),
+    ("py:obj", "cupyx.scipy.ndimage"),
+    ("py:class", "torch.nn.Module"),
+    ("py:class", "deconvnet.interop.torch._Named"),
+    ("py:class", "abc.ABC"),
+]
 add_module_names = False
 suppress_warnings = ["myst.header"]  # a program writes a part of performance.md
 myst_heading_anchors = 4  # as in the repository's own view of these pages
@@ -74,6 +86,34 @@ def files_of_the_repository(app, page, source):
     source[0] = OUTSIDE.sub(r"{download}`\1 <\2>`", source[0])
 
 
+def _exists(path):
+    """Whether a dotted name can be imported, up to attributes of its last part."""
+    parts = path.split(".")
+    for count in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:count]))
+            for name in parts[count:]:
+                found = getattr(found, name)
+        except (ImportError, AttributeError):
+            continue
+        return True
+    return False
+
+
+def name_of_another_module(app, env, node, contnode):
+    """Docstrings name things without their modules: the one page that fits, or no link if there is such a thing."""
+    target, domain = node["reftarget"], env.get_domain("py")
+    fitting = [name for name in domain.objects if name.endswith(f".{target}")]
+    if len(fitting) == 1:
+        entry = domain.objects[fitting[0]]
+        return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, fitting[0])
+    module, inside = node.get("py:module"), node.get("py:class")
+    places = [target, f"deconvnet.{target}", *([f"{module}.{target}"] if module else [])]
+    places += [f"{module}.{inside}.{target}", f"{inside}.{target}"] if inside else []
+    return contnode if fitting or any(map(_exists, places)) else None
+
+
 def setup(app):
     """What Sphinx calls."""
     app.connect("source-read", files_of_the_repository)
+    app.connect("missing-reference", name_of_another_module)

@@ -41,6 +41,12 @@ SETTINGS = {
     "distributed.scheduler.worker-saturation": 1.0,
     "logging.distributed": "critical",
     "distributed.worker.profile.enabled": False,
+    # What a scheduler of thousands of workers looks after many times a second takes from two cores what they need.
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.diagnostics.nvml": False,
+    "distributed.scheduler.active-memory-manager.start": False,
+    "distributed.scheduler.work-stealing": False,
     # Without Dask's MALLOC_TRIM_THRESHOLD_, by which every large array is new memory from the system.
     "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1, "MKL_NUM_THREADS": 1},
 }
