@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from deconvnet.errors import DeconvnetError
 
-__all__ = ["ordered_map", "run", "thread_count", "threads"]
+__all__ = ["inside", "ordered_map", "run", "thread_count", "threads"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -46,6 +46,11 @@ def _cgroup_limit() -> float:
     return float("inf")
 
 
+def inside() -> bool:
+    """Whether this thread works on a chunk."""
+    return getattr(_here, "inside", False)
+
+
 def thread_count() -> int:
     """Threads that `run` uses, and that a library may be given.
 
@@ -55,7 +60,7 @@ def thread_count() -> int:
         1 within a chunk. Else what `threads` asked for; else the least of ``OMP_NUM_THREADS``, ``NUMBA_NUM_THREADS``,
         the processors that this process may run on, and those that its container grants. At least 1.
     """
-    if getattr(_here, "inside", False):
+    if inside():
         return 1
     if _chosen is not None:
         return _chosen
@@ -156,7 +161,7 @@ def run(function: Callable[[int, int], object], count: int, chunk: int = 1) -> N
     array([ 0.,  1.,  4.,  9., 16.])
     """
     starts = range(0, count, chunk)
-    if getattr(_here, "inside", False):
+    if inside():
         for begin in starts:
             function(begin, min(begin + chunk, count))
         return

@@ -120,8 +120,11 @@ def in_chunks(body: Callable, arguments: tuple, count: int, chunk: int) -> None:
         Independent items.
     chunk : int
         Items of a call at most, whatever the number of threads. With one thread, or one chunk, the pool is left alone.
+        Within a chunk of the pool all items are one call: every call stops the other threads' Python for a moment.
     """
-    if count > chunk and parallel.thread_count() > 1:
+    if parallel.inside():
+        body(*arguments, 0, count)
+    elif count > chunk and parallel.thread_count() > 1:
         parallel.run(lambda begin, end: body(*arguments, begin, end), count, chunk)
     else:
         for begin in range(0, count, chunk):
