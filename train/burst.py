@@ -25,6 +25,7 @@ from deconvnet.layers.losses import clipped_squared_error, log_squared_error, re
 from deconvnet.metrics import psnr
 from deconvnet.networks.io import build_network
 from deconvnet.networks.protocols import PsfBurstNetwork
+from deconvnet.parallel import run as run_chunks
 
 from .command import (
     add_run_options,
@@ -153,7 +154,8 @@ class BurstTask:
     def fit(self, rng: np.random.Generator) -> None:
         """Set the network's fixed normalisation from a sample of training bursts."""
         frames = np.concatenate([s.batch(rng, 64, self.settings["frames"][1]).frames for s in self.training.values()])
-        self.network.fit(np.ascontiguousarray(central(frames, self.network.surround)))
+        frames = np.ascontiguousarray(central(frames, self.network.surround))
+        run_chunks(lambda *_: self.network.fit(frames), 1)  # linear algebra on one thread: the same bits for any number
 
     def trainable(self, step: int) -> set[str] | None:
         return None
@@ -334,8 +336,9 @@ def _fresh_settings(said: dict[str, Any]) -> dict[str, Any]:
         raise DeconvnetError("--fusion is of the networks compact and paper: name one with --network")
     if "psf_loss" not in said and settings["network"] != "quotient":
         settings["psf_loss"] = 0.0
-    if settings["network"] == "paper" and "frames" not in said:
-        settings["frames"] = [14, 14]
+    if settings["network"] == "paper":
+        settings["frames"] = said.get("frames", [14, 14])
+        settings["parts"] = said.get("parts", min(2, settings["parts"]))  # the gradients of each have 443 megabytes
     return settings
 
 

@@ -82,7 +82,7 @@ class Parts:
             network: Layer = self.network.with_gradients(self._gradients[i])
             return learn(network, slice(examples * i // count, examples * (i + 1) // count))
 
-        found = [part(0)] if count == 1 else ordered_map(part, range(count))
+        found = ordered_map(part, range(count)) if on_host else [part(0)]
         total = sum(weight for _, weight in found)
         if not total:
             return 0.0, 0.0

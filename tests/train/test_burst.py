@@ -123,7 +123,8 @@ def test_recipes_are_defaults_that_options_win_over():
     assert (paper["optimizer"], paper["lr"], paper["lr_schedule"], paper["loss"]) == ("sgd", 2.0, "step", "mse")
     assert (paper["network"], paper["blur"], paper["frames"], paper["psf_loss"]) == ("paper", "plain", [14, 14], 0.0)
     own = fresh({"recipe": "paper", "network": "compact", "lr": 0.5, "frames": [2, 8]})
-    assert own == {**paper, "network": "compact", "lr": 0.5, "frames": [2, 8]}
+    assert own == {**paper, "network": "compact", "lr": 0.5, "frames": [2, 8], "parts": burst.DEFAULTS["parts"]}
+    assert paper["parts"] <= 2  # each has gradients of its own, and the paper's network is large
     for recipe in BURST.values():
         assert set(recipe) <= set(burst.DEFAULTS)
 
