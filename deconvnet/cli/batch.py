@@ -201,6 +201,7 @@ def _report(outcomes: list[Outcome], options: argparse.Namespace) -> None:
                 "output": outcome.item.output,
                 "inputs": list(outcome.item.inputs),
                 "why": outcome.why,
+                "seconds": round(outcome.seconds, 3),
                 **({"result": outcome.result} if outcome.result else {}),
             }
             for outcome in outcomes
