@@ -2,8 +2,8 @@
 
 `deconvnet batch IN OUT --scheduler local --jobs 2 --json > batch.json` measures;
 `python bench/scale_model.py batch.json --workers 2 --took 61` says what the same items should have taken, and then what
-a million of them take on more workers. Items go to the next worker that is free; a worker may die, and what it was at is
-done again, as Dask does.
+a million of them take on more workers. Items go to the next worker that is free; a worker may die, and what it was at
+is done again, as Dask does.
 """
 
 from __future__ import annotations
