@@ -152,7 +152,7 @@ def estimate_window_psfs(network: Any, frames: Array, *, device: str = "cpu", pr
     for side in WINDOWS:
         grid = _Grid(here.shape[-2:], side * max(1.0, shake / STEP**start / WINDOW_SPREAD))
         given = _first_guess(*look, grid)
-        tried.append((grid, _refine_windows(here, grid, given, ROUNDS if start else 1, device, start, progress)))
+        tried.append((grid, _refine_windows(here, grid, given, device, start, progress)))
     chosen = _small_enough([float(np.mean([one.misfit for one in found.values()])) for _, found in tried])
     grid, found = tried[chosen]
     for level in range(start - 1, -1, -1):
@@ -161,7 +161,7 @@ def estimate_window_psfs(network: Any, frames: Array, *, device: str = "cpu", pr
         finer = {window: last._replace(psfs=resized_psfs(last.psfs, STEP)) for window, last in found.items()}
         rows, columns = (_nearest(now / STEP, then) for now, then in zip(grid.middles, before.middles))
         given = {(i, j): finer[rows[i], columns[j]] for i, j in grid.windows}
-        found = _refine_windows(here, grid, given, ROUNDS if level else 1, device, level, progress)
+        found = _refine_windows(here, grid, given, device, level, progress, edges=level > 0)
     size = max(refined.psfs.shape[-1] for refined in found.values())
     shape = (*(len(middles) for middles in grid.middles), len(frames))
     psfs, weights = np.zeros((*shape, size, size), np.float32), np.ones(shape, np.float32)
@@ -208,7 +208,7 @@ class _Grid:
 
 
 def _refine_windows(
-    frames: Array, grid: _Grid, given: dict, rounds: int, device: str, level: int, progress: bool
+    frames: Array, grid: _Grid, given: dict, device: str, level: int, progress: bool, edges: bool = True
 ) -> dict[tuple[int, int], Refined]:
     """What becomes of each window's PSFs and weights by its part of the frames (N, H, W)."""
 
@@ -216,7 +216,8 @@ def _refine_windows(
         psfs, weights, _ = given[window]
         psfs = _with_room(psfs, min(grid.sides) // 2)
         weights = to_device(weights, device)
-        refined = refine_burst_psfs(grid.part(frames, window), to_device(psfs, device), weights=weights, rounds=rounds)
+        part, psfs = grid.part(frames, window), to_device(psfs, device)
+        refined = refine_burst_psfs(part, psfs, weights=weights, rounds=ROUNDS if level else 1, edges=edges)
         refining.update()
         return Refined(to_host(refined.psfs), to_host(refined.weights), refined.misfit)
 

@@ -15,16 +15,18 @@ from deconvnet.kernels.burst.spectrum_strips import to_strips
 from deconvnet.kernels.photo.edge_gradients import edge_gradients
 from deconvnet.kernels.photo.psf_grid import projected_gradient
 from deconvnet.ops.edge_taper import edge_taper_factors
-from deconvnet.ops.resample import resample
 from deconvnet.restore.blind_steps import couplings, value_range
 from deconvnet.restore.burst.latent import BurstSpectra
-from deconvnet.restore.photo.psf_cleanup import SMALLEST_SIZE
 
 __all__ = ["Refined", "refine_burst_psfs", "resized_psfs", "spread"]
 
 #: Iterations of a round with sharp gradients of few edges, then with the expected latent image, then with the most
-#: likely one under a sparse prior.
+#: likely one under a sparse prior; and how many with the expected one where there are none with few edges.
 EDGE_STEPS, EXPECTATION_STEPS, SPARSE_STEPS = 4, 3, 1
+EXPECTATION_STEPS_ALONE = 6
+#: By how much the power to which PSFs are raised is above 1, see `refine_burst_psfs`, and the spread in pixels up to
+#: which they are as thin as pixels can be; it counts in full from a pixel more on.
+THINNING, THIN = 0.07, 0.7
 #: Steps of the projected gradient in each; each starts where the one before ended.
 GRADIENT_STEPS = 24
 #: l0 weight of an edge, see `deconvnet.kernels.photo.edge_gradients`, and the least multiple of the variance of the
@@ -96,12 +98,31 @@ def _moved_to_middle(psfs: Array) -> Array:
     return down @ psfs @ across.T
 
 
-def spread(psfs: Array) -> float:
-    """Median over the PSFs (N, k, k) of the root mean squared distance of their mass from its centre, in pixels."""
+def _spreads(psfs: Array) -> Array:
+    """Root mean squared distance of the mass of each PSF (N, k, k) from its centre, in pixels: (N,)."""
     xp = array_module(psfs)
     offset = _offsets(psfs)
     profiles = xp.stack([psfs.sum(axis=2), psfs.sum(axis=1)])
-    return float(xp.median(xp.sqrt((profiles @ offset**2 - (profiles @ offset) ** 2).sum(axis=0))))
+    return xp.sqrt(xp.maximum((profiles @ offset**2 - (profiles @ offset) ** 2).sum(axis=0), 0))
+
+
+def spread(psfs: Array) -> float:
+    """Median over the PSFs (N, k, k) of the root mean squared distance of their mass from its centre, in pixels."""
+    return float(array_module(psfs).median(_spreads(psfs)))
+
+
+def _thinned(psfs: Array) -> Array:
+    """PSFs (N, k, k) of sum 1 raised to a power above 1, wide ones to a higher one, and normalised."""
+    power = 1 + THINNING * (_spreads(psfs) - THIN).clip(0, 1)
+    return _normalised((psfs / psfs.max(axis=(1, 2), keepdims=True)) ** power[:, None, None], psfs)
+
+
+@functools.lru_cache(maxsize=64)
+def _lanczos_matrix(reach: int, factor: float, dtype: str) -> np.ndarray:
+    """Interpolation from the pixels −reach … reach to as many times finer ones, middle on middle: (k', k)."""
+    finer = int(np.ceil((reach + 0.5) * factor - 0.5))
+    distance = np.arange(-finer, finer + 1)[:, None] / factor - np.arange(-reach, reach + 1)
+    return np.where(abs(distance) < 3, np.sinc(distance) * np.sinc(distance / 3), 0).astype(dtype)
 
 
 def resized_psfs(psfs: Array, factor: float, size: int | None = None) -> Array:
@@ -112,17 +133,23 @@ def resized_psfs(psfs: Array, factor: float, size: int | None = None) -> Array:
     psfs : real array (N, k, k)
         k is odd.
     factor : float
+        At least 1.
     size : int, optional
         Odd; what does not fit is cut off. By default all that there is fits.
 
     Returns
     -------
     real array (N, size, size)
+
+    Notes
+    -----
+    Interpolated by Lanczos' windowed sinc of three lobes, which hardly blurs, and what is negative then is cut off. A
+    blur that all PSFs got here would stay: the frames do not tell it.
     """
     xp = array_module(psfs)
     if factor != 1:
-        side = max(SMALLEST_SIZE, 2 * round((psfs.shape[-1] * factor - 1) / 2) + 1)
-        psfs = xp.maximum(resample(psfs, (side, side)), 0)
+        across = xp.asarray(_lanczos_matrix(psfs.shape[-1] // 2, factor, psfs.dtype.name))
+        psfs = xp.maximum(across @ psfs @ across.T, 0)
     side = psfs.shape[-1]
     size = side if size is None else size
     room, start = max(0, size - side) // 2, max(0, side - size) // 2
@@ -215,7 +242,9 @@ class _Window(BurstSpectra):
         return self.gradient_power * (found + self.noise**2 / denominator)
 
 
-def refine_burst_psfs(frames: Array, psfs: Array, *, weights: Array | None = None, rounds: int = 1) -> Refined:
+def refine_burst_psfs(
+    frames: Array, psfs: Array, *, weights: Array | None = None, rounds: int = 1, edges: bool = True
+) -> Refined:
     """Better PSFs of the registered frames of a burst, from estimates.
 
     Parameters
@@ -229,6 +258,9 @@ def refine_burst_psfs(frames: Array, psfs: Array, *, weights: Array | None = Non
         How much each frame is to be believed at first, 0 to 1; all fully by default.
     rounds : int
         How often all steps are taken, each time from where the last round ended.
+    edges : bool
+        Begin with a latent image that has few edges. It finds PSFs from poor estimates, and makes good ones too broad
+        where the scene itself is soft, as enlarged pictures are.
 
     Returns
     -------
@@ -251,9 +283,11 @@ def refine_burst_psfs(frames: Array, psfs: Array, *, weights: Array | None = Non
     where A has the spectrum ``|F∇|² var X`` (expectation maximisation,
     Dempster, Laird & Rubin 1977, doi:10.1111/j.2517-6161.1977.tb01600.x). The variance
     keeps the PSFs from explaining noise; S, taken from the first such image, and the given PSFs keep the latent image
-    from becoming ever sharper, which the frames alone do not forbid. In the last step the latent image is that of
-    `deconvnet.restore.burst.latent.sparse_latent`. Nor do the frames tell where the latent image is: after each step
-    but the last, all PSFs are moved so that their common centre of mass is in the middle.
+    from becoming ever sharper, which the frames alone do not forbid: they do not tell a blur that all PSFs share. Of
+    all PSFs that explain the frames alike the thinnest are wanted, so each is raised to a power a little above 1 and
+    normalised after these steps; where light is missing then, the next step brings it back. In the last step the latent
+    image is that of `deconvnet.restore.burst.latent.sparse_latent`. Nor do the frames tell where the latent image is:
+    after each step but the last, all PSFs are moved so that their common centre of mass is in the middle.
 
     What was tried, and what refining is worth: ``train/LOG.md``.
     """
@@ -265,35 +299,47 @@ def refine_burst_psfs(frames: Array, psfs: Array, *, weights: Array | None = Non
     window.weigh(weights)
     psfs = _moved_to_middle(psfs.astype(frames.dtype))
     for _ in range(rounds):
-        psfs = _refine(window, psfs)
+        psfs = _refine(window, psfs, edges)
     return Refined(psfs, window.weights, float(window.noise))
 
 
-def _refine(window: _Window, psfs: Array) -> Array:
+def _refine(window: _Window, psfs: Array, edges: bool) -> Array:
     """One round of all steps."""
     xp = array_module(psfs)
     variance = float(window.noise) ** 2
     l0_weight = max(L0_WEIGHT, NOISE_L0_WEIGHT * variance / np.sqrt(window.count))
     beta = BETA + NOISE_BETA * variance * window.pixels
     given, powers, uncertain = psfs, None, None
-    steps = EDGE_STEPS + EXPECTATION_STEPS + SPARSE_STEPS
+    expected_from = EDGE_STEPS if edges else 0
+    sparse_from = expected_from + (EXPECTATION_STEPS if edges else EXPECTATION_STEPS_ALONE)
+    steps = sparse_from + SPARSE_STEPS
     for step in range(steps):
-        if step == EDGE_STEPS:
+        if step == expected_from:
             window.trust(psfs, window.sparse(psfs))
             beta = BETA + NOISE_BETA * float(window.noise) ** 2 * window.pixels
         sums = window.sums(psfs)
-        if step < EDGE_STEPS:
+        if step < expected_from:
             sharp_hat = window.sharp_edges(*sums, l0_weight)
         else:
             # Those of the first estimate stay: a latent image whose spectrum may follow its own becomes ever whiter.
             powers = window.gradient_powers(*sums) if powers is None else powers
             sharp_hat, uncertain = window.expected(*sums, powers)
-            if step >= EDGE_STEPS + EXPECTATION_STEPS:
+            if step >= sparse_from:
                 sharp_hat = window.gradients_of(window.sparse(psfs))
         found = window.psfs(sharp_hat, uncertain, psfs, given, beta)
-        found = found * (found > THRESHOLD * found.max(axis=(1, 2), keepdims=True))
-        mass = found.sum(axis=(1, 2), keepdims=True)
-        psfs = xp.where(mass > 0, found / xp.maximum(mass, 1e-12), psfs).astype(psfs.dtype)
+        largest = xp.maximum(found.max(axis=(1, 2), keepdims=True), 1e-12)
+        found = found * (found > THRESHOLD * largest)
         if step < steps - 1:  # the next step sharpens what moving blurs
-            psfs = _moved_to_middle(psfs)
+            psfs = _moved_to_middle(_normalised(found, psfs))
+            if step >= expected_from:
+                psfs = _thinned(psfs)
+        else:
+            psfs = _normalised(found, psfs)
     return psfs
+
+
+def _normalised(found: Array, psfs: Array) -> Array:
+    """Non-negative PSFs (N, k, k) of sum 1, those before where nothing was found, in their dtype."""
+    xp = array_module(psfs)
+    mass = found.sum(axis=(1, 2), keepdims=True)
+    return xp.where(mass > 0, found / xp.maximum(mass, 1e-12), psfs).astype(psfs.dtype)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import skimage.data
+from scipy.ndimage import zoom
 
 import deconvnet
 from deconvnet.blur.convolve import convolve
@@ -10,6 +11,7 @@ from deconvnet.blur.psf import sample_gp_psfs
 from deconvnet.metrics import psnr
 from deconvnet.restore.burst import pyramid
 from deconvnet.restore.burst.fba import fourier_burst_accumulation
+from deconvnet.restore.burst.latent import sharp_picture
 from deconvnet.restore.burst.patches import restore_frames
 from deconvnet.restore.burst.pyramid import _small_enough, _with_room, window_growth, window_starts
 
@@ -47,6 +49,22 @@ def test_shake_of_any_size_is_undone(network, support, gain):
     np.testing.assert_allclose(psfs.sum(axis=(-2, -1)), 1, atol=1e-4)
     accumulated = fourier_burst_accumulation(frames)
     assert psnr(picture[inside], truth[inside]) > psnr(accumulated[inside], truth[inside]) + gain
+
+
+def test_pictures_that_are_soft_themselves_do_not_become_too_sharp(network):
+    """An enlarged photograph with fine grain: edges are wider than the shake's detail, and PSFs must not become so."""
+    rng = np.random.default_rng(3)
+    sharp = zoom(skimage.data.camera()[90:220, 100:230] / 255, 2.6, order=3)
+    sharp = np.clip(sharp * (1 + 0.05 * rng.standard_normal(sharp.shape)), 0, 1).astype(np.float32)
+    true = sample_gp_psfs(rng, 8, 17)
+    frames = convolve(np.repeat(sharp[None], 8, axis=0), true, border="valid")
+    frames += 0.005 * rng.standard_normal(frames.shape, dtype=np.float32)
+    truth = sharp[8:-8, 8:-8]
+    found = pyramid.estimate_window_psfs(network, frames)
+    known = np.broadcast_to(true, (*found.psfs.shape[:2], *true.shape))
+    best = sharp_picture(frames, found._replace(psfs=known, weights=np.ones_like(found.weights)))
+    inside = (slice(20, -20),) * 2
+    assert psnr(sharp_picture(frames, found)[inside], truth[inside]) > psnr(best[inside], truth[inside]) - 4
 
 
 def test_frames_without_shake_are_averaged(network):
