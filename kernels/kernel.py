@@ -100,7 +100,7 @@ class Kernel:
         self.name, self.reference, self.cpu, self.cuda, self.adjoint = name, reference, cpu, cuda, adjoint
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        on_cpu = array_module(*_arrays(arguments), *_arrays(options.values())) is np
+        on_cpu = cupy is None or array_module(*_arrays(arguments), *_arrays(options.values())) is np
         body = None if _engine.get() == "reference" else self.cpu if on_cpu else self.cuda
         return (body or self.reference)(*arguments, **options)
 

@@ -68,7 +68,7 @@ COARSE_SHARE, SIZE_POWER = 0.25, 0.01
 #: has edges, noise is explained too.
 PIXEL_PRICE = 80.0
 #: Side of the part of a level that is used, in pixels and in sides of the PSF.
-PART, PART_SIDES = 768, 12
+PART, PART_SIDES = 512, 12
 
 
 class _Start(NamedTuple):

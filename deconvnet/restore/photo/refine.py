@@ -49,7 +49,7 @@ SCORING_L0_WEIGHT, EDGE_SHARE, SCORING_BORDERS = 5e-3, 0.3, 12
 #: The l0 weight is divided by this after every iteration.
 DECAY = 1.1
 #: Up to which coupling a latent image is drawn to its edges, see `edge_gradients`.
-LAST_COUPLING = 25.0
+LAST_COUPLING = 12.0
 #: Weight of the squared PSF beside the squared misfit of the gradients.
 BETA = 4.0
 #: With noise, an edge costs at least this many times its variance, and the weight of the squared PSF grows by this many
