@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -37,17 +38,28 @@ def part_name(path: str | Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
 
 
+def _remove(part: Path) -> None:
+    """Delete a file or folder, if it is there."""
+    with contextlib.suppress(OSError):
+        if part.is_dir():
+            shutil.rmtree(part)
+        else:
+            part.unlink()
+
+
 def _forget_stale_parts(path: Path) -> None:
     """Delete what killed programs have left of a file, a day ago or more."""
     for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         with contextlib.suppress(OSError):
             if time.time() - part.stat().st_mtime > STALE:
-                part.unlink()
+                _remove(part)
 
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """``with replacing(path) as part:`` write the file ``part``, which takes the place of ``path`` at the end.
+
+    Or make the folder ``part``, which gets the name of ``path`` at the end if there is none.
 
     A reader, or a kill at any moment, sees the old file or the new one. If writing fails, the old one stays, and
     nothing else. Of two programs that write one file at the same time, the later one's stays.
@@ -74,8 +86,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise DeconvnetError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
+        _remove(part)
 
 
 @contextlib.contextmanager

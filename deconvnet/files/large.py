@@ -6,7 +6,6 @@ import contextlib
 import copy
 import itertools
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from deconvnet.errors import DeconvnetError
-from deconvnet.files import part_name, replacing
+from deconvnet.files import replacing
 from deconvnet.files.decode import tell_pages, upright
 from deconvnet.files.encode import add_directories, encode, tiff_options
 from deconvnet.files.formats import is_tiff, needs
@@ -342,15 +341,9 @@ def _tiles(rows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 
 def _write_zarr(path: Path, rows: Iterable[np.ndarray], shape: tuple[int, ...], dtype: Any) -> None:
     check_new_array(path)
-    zarr, part = _zarr(), part_name(path)
-    try:
-        chunks = tuple(min(n, ZARR_CHUNK) for n in shape[:2]) + tuple(shape[2:])
-        _fill(zarr.create_array(part, shape=shape, dtype=dtype, chunks=chunks), _whole_chunks(rows))
-        os.replace(part, path)
-    except OSError as error:
-        raise DeconvnetError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    chunks = tuple(min(n, ZARR_CHUNK) for n in shape[:2]) + tuple(shape[2:])
+    with replacing(path) as part:
+        _fill(_zarr().create_array(part, shape=shape, dtype=dtype, chunks=chunks), _whole_chunks(rows))
 
 
 def _whole_chunks(rows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
