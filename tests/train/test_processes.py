@@ -44,15 +44,26 @@ COLLECTIVES = """
 import numpy as np
 from deconvnet.errors import DeconvnetError
 from deconvnet.layers.base import Parameter
-from train.processes import find_processes
+from train.processes import Mpi, find_processes
 processes = find_processes()
-parameters = {}
-for i, size in enumerate((5, 300_000, 1, 70, 700)):
-    parameters[str(i)] = Parameter(np.zeros(size, np.float64 if i == 2 else np.float32))
-    parameters[str(i)].grad[...] = np.arange(size) % 97 + i * processes.rank
-processes.sum_gradients(parameters)
-for i, p in enumerate(parameters.values()):
-    assert np.array_equal(p.grad, 2 * (np.arange(p.grad.size) % 97) + i), i
+# In shared memory, and in buckets where there are several types or no room for all.
+for other, room in ((np.float32, None), (np.float64, None), (np.float32, 0)):
+    if room is not None:
+        import train.processes
+        train.processes._room = lambda: room
+    parameters = {}
+    for i, size in enumerate((5, 300_000, 1, 70, 700)):
+        parameters[str(i)] = Parameter(np.zeros(size, other if i == 2 else np.float32))
+    summing = Mpi(processes.world)
+    for turn in range(3):
+        for i, p in enumerate(parameters.values()):
+            p.grad[...] = np.arange(p.grad.size) % 97 + i * processes.rank + turn
+        if turn == 2:
+            parameters["3"].grad = parameters["3"].grad.copy()  # an array of its own again
+        summing.sum_gradients(parameters)
+        for i, p in enumerate(parameters.values()):
+            assert np.array_equal(p.grad, 2 * (np.arange(p.grad.size) % 97 + turn) + i), (i, turn)
+    assert bool(summing._shared) == (other == np.float32 and room is None)
 assert processes.total([0.1, processes.rank]) == [0.2, 1.0]
 assert processes.from_first(lambda: processes.rank) == 0
 def refuse():
