@@ -10,6 +10,7 @@ from deconvnet.networks.burst_quotient import QuotientBurst
 from deconvnet.networks.photo_pyramid import Pyramid, scale_config
 from deconvnet.networks.photo_scale_free import ScaleFreePhoto
 from deconvnet.parallel import threads
+from tests.train.commands import run, same_checkpoints
 from train.burst import DEFAULTS as BURST
 from train.burst import BurstTask
 from train.optimisers import gradient_norm
@@ -103,6 +104,29 @@ def test_a_photo_stage_learns_the_mean_of_the_examples_that_are_kept(monkeypatch
         np.testing.assert_allclose(found[name], p.grad, atol=1e-4 * np.abs(p.grad).max(), err_msg=name)
     nothing, left = _gradients(task, running=1e-6)
     assert nothing == 1e-6 and not any(g.any() for g in left.values())
+
+
+@pytest.mark.slow  # trains
+@pytest.mark.parametrize(
+    ("program", "options"),
+    [
+        ("train.burst", ["--network", "quotient", "--psf-size", "5", "--frames", "2-4"]),
+        ("train.burst", ["--network", "compact", "--psf-size", "5", "--frames", "2-4", "--parts", "2"]),
+        (
+            "train.photo",
+            ["--psf-size", "7", "--crop", "64", "--validation-crop", "64", "--stages", "1", "--optimizer", "adadelta"],
+        ),
+    ],
+    ids=["quotient", "compact", "photo"],
+)
+def test_a_training_is_the_same_bits_for_any_number_of_threads(program, options, images, tmp_path, monkeypatch):
+    short = ["--steps", "10", "--batch", "3", "--validation", "4", "--validate-every", "10", "--device", "cpu"]
+    for name in ("OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):  # the suite's, which are one
+        monkeypatch.delenv(name, raising=False)
+    for count in "12":
+        monkeypatch.setenv("OMP_NUM_THREADS", count)
+        run(program, images, tmp_path / count, *options, *short)
+    assert same_checkpoints(tmp_path / "1", tmp_path / "2")
 
 
 def _relative(psfs, truth):
