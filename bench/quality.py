@@ -125,6 +125,9 @@ def _parser():
     photo.add_argument("--nonblind-noise", type=float, metavar="SIGMA", help="for the deconvolution (estimated)")
     photo.add_argument("--varying", action="store_true", help="pairs: the blur changes over the picture")
     photo.add_argument("--peers", action="store_true", help="scikit-image's non-blind methods with the true PSF too")
+    photo.add_argument(
+        "--rivals", action="store_true", help="levin, sun: published blind methods, told the size of the PSF, too"
+    )
     burst = parser.add_argument_group("bursts (burst, real-burst)")
     burst.add_argument(
         "--burst-model", nargs="+", default=["burst"], metavar="NAME|FILE", help="gains are the last one's (burst)"
@@ -181,7 +184,7 @@ def _photo_set(name, folders, options, models, pictures):
         least = 3 * max(max(psf.shape) for psf in psfs.values()) + 30
         photographs = _photographs(folders, options, least)
         cases = blurred_photographs(photographs, psfs, options.noise, options.seed, options.limit)
-    return score_cases(cases, network, peers=options.peers, **how)
+    return score_cases(cases, network, peers=options.peers, rivals=options.rivals, **how)
 
 
 def _photographs(folders, options, least):

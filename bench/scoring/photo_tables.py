@@ -8,6 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from bench.peers.scikit_image import METHODS, deconvolutions
+from bench.rivals.krishnan import krishnan_psf
 from bench.scoring.panels import busiest_window, draw_panels, with_psf
 from bench.scoring.protocol import BORDER, REACH, aligned_score
 from deconvnet.colour import luminance
@@ -19,6 +20,8 @@ from deconvnet.restore.photo.deblur import deblur
 __all__ = ["fitting_psf_size", "score_cases", "score_pairs"]
 
 SIDE = 256  # of the parts that are drawn
+#: Published blind methods, ``{name: function(blurry, psf_size)}``.
+RIVALS = {"Krishnan 2011": krishnan_psf}
 GOOD = 2.0  # error ratio up to which Levin et al. 2009 call a result good
 
 
@@ -77,6 +80,7 @@ def score_cases(
     noise=None,
     device="cpu",
     peers=False,
+    rivals=False,
     pictures=None,
 ):
     """Restore blurry photographs of which everything is known.
@@ -97,6 +101,8 @@ def score_cases(
     peers : bool
         Also scikit-image's non-blind methods with the true PSF, each at the setting that is best for the case: what
         they could reach.
+    rivals : bool
+        Also the published methods of `RIVALS`: their PSF at the size of the true one, our final deconvolution.
     pictures : path-like, optional
         Folder for a picture of each case.
 
@@ -123,6 +129,8 @@ def score_cases(
         shown = {"blurry": case.blurry, "ours": ours, "true PSF": known}
         if peers:
             shown |= {name: _best(deconvolutions(name, case.blurry, case.psf), case) for name in METHODS}
+        theirs = {name: find(case.blurry, max(case.psf.shape) | 1) for name, find in RIVALS.items() if rivals}
+        shown |= {name: deblur(case.blurry, psf=found, **options) for name, found in theirs.items()}
         room = {"border": max(BORDER, max(case.psf.shape) // 4), "reach": max(REACH, max(case.psf.shape) // 8)}
         scores = {name: aligned_score(picture, case.sharp, **room) for name, picture in shown.items()}
         row = {"case": case.name, "PSF": max(case.psf.shape), "found": max(psf.shape)}
@@ -131,14 +139,20 @@ def score_cases(
         row["above blurry"] = scores["ours"].psnr - scores["blurry"].psnr
         row["error ratio"] = error_ratio(scores["ours"].ssd, scores["true PSF"].ssd)
         row["PSF error"] = aligned_psf_error(psf, case.psf)
+        for name, found in theirs.items():
+            row[f"{name} ratio"] = error_ratio(scores[name].ssd, scores["true PSF"].ssd)
+            row[f"{name} PSF error"] = aligned_psf_error(found, case.psf)
         table.append(row)
         if pictures:
-            _draw_case(pictures, case.name, shown, scores, {"ours": psf, "true PSF": case.psf}, case.sharp)
+            psfs = {"ours": psf, "true PSF": case.psf, **theirs}
+            _draw_case(pictures, case.name, shown, scores, psfs, case.sharp)
     facts = {
         "cases": len(table),
         "share with error ratio up to 2": float(np.mean([row["error ratio"] <= GOOD for row in table])),
         "worse than the blurry input": sum(row["above blurry"] < 0 for row in table),
     }
+    for name in RIVALS if rivals else ():
+        facts[f"share of {name}"] = float(np.mean([row[f"{name} ratio"] <= GOOD for row in table]))
     return [*table, {"case": "mean", **_mean(table)}], facts
 
 
