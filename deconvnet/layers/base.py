@@ -7,7 +7,6 @@ the pure pair ``f`` / ``f_backward`` above it. The state of a *call* lives in th
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -150,32 +149,32 @@ class Layer:
             else:
                 parameters[name].value[...] = new
 
-    def with_gradients(self: _L, gradients: Mapping[str, Array]) -> _L:
+    def with_gradients(self: _L, gradients: Mapping[str, Array], prefix: str = "") -> _L:
         """A copy with the same values, which adds its gradients into other arrays.
 
         Parameters
         ----------
         gradients : dict
             ``{dotted name: array}`` for every parameter, of its shape, dtype and device.
+        prefix : str
+            What the names of this layer's parameters begin with there.
 
         Returns
         -------
         Layer
             Of this kind. Values and fixed arrays are shared, so that several copies can run at once.
         """
-        twin = copy.copy(self)
         twins: dict[str, Any] = {}
         for name, child in self._children():
             if isinstance(child, Parameter):
-                twins[name] = Parameter(child.value, gradients[name])
+                twins[name] = Parameter(child.value, gradients[prefix + name])
             else:
-                inner = {n[len(name) + 1 :]: g for n, g in gradients.items() if n.startswith(f"{name}.")}
-                twins[name] = child.with_gradients(inner)
+                twins[name] = child.with_gradients(gradients, f"{prefix}{name}.")
+        twin = object.__new__(type(self))
         for name, value in vars(self).items():
-            if name in twins:
-                setattr(twin, name, twins[name])
-            elif isinstance(value, (list, tuple)):
-                setattr(twin, name, type(value)(twins.get(f"{name}.{i}", item) for i, item in enumerate(value)))
+            if isinstance(value, (list, tuple)):
+                value = type(value)(twins.get(f"{name}.{i}", item) for i, item in enumerate(value))
+            vars(twin)[name] = twins.get(name, value)
         return twin
 
     def zero_grad(self) -> None:
