@@ -24,7 +24,7 @@ from deconvnet.restore.photo.psf_cleanup import THRESHOLD
 from deconvnet.restore.photo.varying import choose_grid, deconvolve_varying
 from deconvnet.restore.pixels import as_array, as_floats, as_given, taken
 
-__all__ = ["checked_photo", "deblur", "known_psf", "psf_of_photo"]
+__all__ = ["LEAST_CONTRAST", "checked_photo", "deblur", "known_psf", "psf_of_photo"]
 
 #: Range of values below which a picture is called constant.
 LEAST_CONTRAST = 2 / 255

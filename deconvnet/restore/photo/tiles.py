@@ -31,7 +31,7 @@ from deconvnet.restore.deconvolve.solvers import (
     estimate_noise,
 )
 from deconvnet.restore.photo.confidence import GIVEN_UP, UNCERTAIN
-from deconvnet.restore.photo.deblur import checked_photo, known_psf
+from deconvnet.restore.photo.deblur import LEAST_CONTRAST, checked_photo, known_psf
 from deconvnet.restore.photo.psf import FoundPsf, check_psf_options, find_psf
 from deconvnet.restore.photo.psf_cleanup import THRESHOLD, moved_onto
 from deconvnet.restore.photo.psf_size import padded
@@ -180,13 +180,14 @@ class _Windows:
                 for j in range(self.columns.number):
                     self.detail[i, j] = _detail(self.picture[self._part((i, j))])
                     looking.update()
+        checked_photo(np.asarray(picture[self._part(self.by_detail()[0])]))
 
     def _part(self, place: _Place) -> tuple[slice, slice]:
         return self.rows.tile(place[0]), self.columns.tile(place[1])
 
     def grey(self, place: _Place) -> np.ndarray:
         """Luminance of a window."""
-        return np.ascontiguousarray(luminance(checked_photo(np.asarray(self.picture[self._part(place)]))[0]))
+        return np.ascontiguousarray(luminance(as_floats(np.asarray(self.picture[self._part(place)]), "the picture")))
 
     def centre(self, place: _Place) -> tuple[float, float]:
         rows, columns = self._part(place)
@@ -198,13 +199,12 @@ class _Windows:
         return [(int(i), int(j)) for i, j in zip(*np.unravel_index(order, self.detail.shape))]
 
     def of_cells(self) -> list[_Place]:
-        """The best window of every cell of a grid over the picture, without those that have no detail."""
+        """The best window of every cell of a grid over the picture."""
         cells = [np.array_split(np.arange(n), min(n, MOST_CELLS)) for n in self.detail.shape]
         return [
             max(((int(i), int(j)) for i in rows for j in columns), key=self.detail.__getitem__)
             for rows in cells[0]
             for columns in cells[1]
-            if self.detail[np.ix_(rows, columns)].any()
         ]
 
 
@@ -216,13 +216,16 @@ def _psfs_of(
     windows: _Windows, network: Any, size: int | str, *, varying: bool, device: str, progress: bool, **options: Any
 ) -> list[tuple[FoundPsf, _Place]]:
     """The PSFs that are used, (k, k), and the windows they come from, the most trusted first."""
-    candidates = (windows.of_cells() or windows.by_detail()[:1]) if varying else windows.by_detail()[:TRIES]
+    candidates = windows.of_cells() if varying else windows.by_detail()[:TRIES]
     found: list[tuple[FoundPsf, _Place]] = []
     with step("estimating the PSF", len(candidates), "window", shown=progress) as estimating:
         for place in candidates:
-            one = find_psf(network, to_device(windows.grey(place), device), size, **options)
-            found.append((one._replace(psf=to_host(one.psf)), place))
             estimating.update()
+            grey = windows.grey(place)
+            if np.ptp(grey) < LEAST_CONTRAST:
+                continue
+            one = find_psf(network, to_device(grey, device), size, **options)
+            found.append((one._replace(psf=to_host(one.psf)), place))
             if not varying and _trust(one) >= UNCERTAIN:
                 break
     found.sort(key=lambda item: -_trust(item[0]))

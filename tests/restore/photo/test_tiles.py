@@ -9,6 +9,7 @@ from deconvnet.blur.psf import sample_gp_psfs
 from deconvnet.errors import DeconvnetError
 from deconvnet.restore.deconvolve.solvers import deconvolve
 from deconvnet.restore.photo import tiles
+from deconvnet.restore.photo.psf import FoundPsf
 from deconvnet.restore.photo.tiles import deblur_rows, plan_tiles
 
 da = pytest.importorskip("dask.array")
@@ -100,6 +101,23 @@ def test_tiles_that_disagree_fade_into_each_other(blurred, monkeypatch):
     picture = np.concatenate(list(deblur_rows(blurry, plan, tile=120)))
     inside = picture[40:60, :, 0]
     assert {0.0, 1.0} <= set(np.unique(inside)) and abs(np.diff(inside, axis=1)).max() < 1.01 / (2 * (len(psf) // 2))
+
+
+@pytest.mark.parametrize("varying", [False, True])
+def test_windows_without_edges_are_no_candidates(monkeypatch, varying):
+    picture = np.full((300, 400), 0.5, np.float32)
+    picture[210:280, 110:180] = 0.8
+    seen = []
+
+    def uncertain(network, grey, size, **_):
+        seen.append(grey.shape)
+        return FoundPsf(np.full((3, 3), 1 / 9, np.float32), 0.2)
+
+    monkeypatch.setattr(tiles, "find_psf", uncertain)
+    with pytest.warns(UserWarning, match="cannot be told with confidence"):
+        plan = plan_tiles(picture, window=100, varying=varying)
+    assert seen == [(100, 100)] and plan.confidence == 0.2
+    np.testing.assert_array_equal(plan.places, [[249.5, 149.5]])
 
 
 @pytest.mark.slow  # finds several PSFs
