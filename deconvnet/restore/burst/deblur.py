@@ -15,6 +15,7 @@ from deconvnet.errors import DeconvnetError, is_number, is_whole, one_of, short
 from deconvnet.kernels.ahead import needs
 from deconvnet.networks.io import as_network
 from deconvnet.networks.protocols import PsfBurstNetwork
+from deconvnet.restore.burst.belonging import belonging
 from deconvnet.restore.burst.fba import fourier_burst_accumulation, mean
 from deconvnet.restore.burst.registration import METHODS as REGISTRATIONS
 from deconvnet.restore.burst.registration import register as register_frames
@@ -178,7 +179,7 @@ def deblur_burst(
     usual = refine and isinstance(network, PsfBurstNetwork) and device == "cpu"
     with needs("burst" if usual else ""):
         taken = (to_device(frame, device) for frame in _emptied(burst))
-        burst = register_frames(taken, register, progress=progress).frames
+        burst = belonging(register_frames(taken, register, progress=progress).frames)
         if min(burst[0].shape[:2]) < MIN_SIDE:
             height, width = burst[0].shape[:2]
             raise DeconvnetError(

@@ -39,6 +39,8 @@ WINDOWS, WINDOW_SPREAD, CLEARLY = (256, 128), 5.0, 0.93
 LONG_SIDE, MOST_GROWTH = 1000, 2.0
 #: Room around PSFs to grow, in pixels and as a share of their side, and the share of the maximum that counts as PSF.
 ROOM, ROOM_SHARE, FAINT = 3, 0.15, 0.01
+#: Weight from which on a frame's PSF is made room for.
+BELIEVED = 0.1
 #: Rounds of refinement on smaller frames.
 ROUNDS = 2
 
@@ -112,10 +114,14 @@ def _inside(places: np.ndarray, starts: np.ndarray, side: int) -> np.ndarray:
     return (inside / inside.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def _with_room(psfs: np.ndarray, most: int) -> np.ndarray:
-    """PSFs (N, k, k) on a square that has room for them to grow: (N, k', k') with k' odd, at most ``most``."""
+def _with_room(psfs: np.ndarray, weights: np.ndarray, most: int) -> np.ndarray:
+    """PSFs (N, k, k) on a square that has room for them to grow: (N, k', k') with k' odd, at most ``most``.
+
+    Those of frames that are hardly believed, by the weights (N,), are cut off if they are larger.
+    """
     middle = psfs.shape[-1] // 2
-    down, across = np.nonzero((psfs > FAINT * psfs.max(axis=(1, 2), keepdims=True)).any(axis=0))
+    seen = psfs > FAINT * psfs.max(axis=(1, 2), keepdims=True)
+    down, across = np.nonzero(seen[weights >= min(BELIEVED, weights.max())].any(axis=0))
     reach = int(max(abs(down - middle).max(), abs(across - middle).max()))
     reach = min(reach + max(ROOM, int(ROOM_SHARE * psfs.shape[-1])), (most - 1) // 2)
     return resized_psfs(psfs, 1, 2 * max(reach, 4) + 1)
@@ -152,7 +158,13 @@ def estimate_window_psfs(network: Any, frames: Array, *, device: str = "cpu", pr
     for side in WINDOWS:
         grid = _Grid(here.shape[-2:], side * max(1.0, shake / STEP**start / WINDOW_SPREAD))
         given = _first_guess(*look, grid)
-        tried.append((grid, _refine_windows(here, grid, given, device, start, progress)))
+        found = _refine_windows(here, grid, given, device, start, progress)
+        # Frames that turn out not to belong have had their part in this: once more without them.
+        spoilt = [window for window in grid.windows if found[window].weights.min() < BELIEVED]
+        if spoilt:
+            given = {window: given[window]._replace(weights=found[window].weights) for window in spoilt}
+            found |= _refine_windows(here, grid, given, device, start, progress)
+        tried.append((grid, found))
     chosen = _small_enough([float(np.mean([one.misfit for one in found.values()])) for _, found in tried])
     grid, found = tried[chosen]
     for level in range(start - 1, -1, -1):
@@ -210,19 +222,19 @@ class _Grid:
 def _refine_windows(
     frames: Array, grid: _Grid, given: dict, device: str, level: int, progress: bool, edges: bool = True
 ) -> dict[tuple[int, int], Refined]:
-    """What becomes of each window's PSFs and weights by its part of the frames (N, H, W)."""
+    """What becomes of the given windows' PSFs and weights by their parts of the frames (N, H, W)."""
 
     def refine(window: tuple[int, int]) -> Refined:
         psfs, weights, _ = given[window]
-        psfs = _with_room(psfs, min(grid.sides) // 2)
+        psfs = _with_room(psfs, weights, min(grid.sides) // 2)
         weights = to_device(weights, device)
         part, psfs = grid.part(frames, window), to_device(psfs, device)
         refined = refine_burst_psfs(part, psfs, weights=weights, rounds=ROUNDS if level else 1, edges=edges)
         refining.update()
         return Refined(to_host(refined.psfs), to_host(refined.weights), refined.misfit)
 
-    with step(f"refining PSFs, {level + 1}", len(grid.windows), "window", shown=progress) as refining:
-        return dict(zip(grid.windows, map_on(refine, grid.windows, device)))
+    with step(f"refining PSFs, {level + 1}", len(given), "window", shown=progress) as refining:
+        return dict(zip(given, map_on(refine, list(given), device)))
 
 
 def _first_guess(places: tuple, rows: list, grid: _Grid) -> dict[tuple[int, int], Refined]:

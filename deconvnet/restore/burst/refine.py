@@ -83,17 +83,18 @@ def _offsets(psfs: Array) -> Array:
     return array_module(psfs).arange(psfs.shape[-1], dtype=psfs.dtype) - psfs.shape[-1] // 2
 
 
-def _centre_of_mass(psfs: Array) -> Array:
-    """Mean over the PSFs (N, k, k) of sum 1 of their centres of mass, down and across from the middle: (2,)."""
+def _centre_of_mass(psfs: Array, weights: Array) -> Array:
+    """Mean over the PSFs (N, k, k) of sum 1, by weights (N,), of their centres of mass, down and across from the
+    middle: (2,)."""
     xp = array_module(psfs)
     profiles = xp.stack([psfs.sum(axis=2), psfs.sum(axis=1)])
-    return (profiles @ _offsets(psfs)).mean(axis=1)
+    return (profiles @ _offsets(psfs)) @ weights / weights.sum()
 
 
-def _moved_to_middle(psfs: Array) -> Array:
+def _moved_to_middle(psfs: Array, weights: Array) -> Array:
     """PSFs (N, k, k) moved, linearly between pixels, to a common centre of mass in the middle; what leaves is lost."""
     xp = array_module(psfs)
-    way, pixel = -_centre_of_mass(psfs), _offsets(psfs)
+    way, pixel = -_centre_of_mass(psfs, weights), _offsets(psfs)
     down, across = (xp.maximum(1 - abs(pixel[:, None] - pixel - d), 0) for d in way)  # where pixels come from
     return down @ psfs @ across.T
 
@@ -297,7 +298,7 @@ def refine_burst_psfs(
         return Refined(psfs, weights)
     window = _Window(frames / frames.dtype.type(extent), psfs.shape[-1])
     window.weigh(weights)
-    psfs = _moved_to_middle(psfs.astype(frames.dtype))
+    psfs = _moved_to_middle(psfs.astype(frames.dtype), window.weights)
     for _ in range(rounds):
         psfs = _refine(window, psfs, edges)
     return Refined(psfs, window.weights, float(window.noise))
@@ -330,7 +331,7 @@ def _refine(window: _Window, psfs: Array, edges: bool) -> Array:
         largest = xp.maximum(found.max(axis=(1, 2), keepdims=True), 1e-12)
         found = found * (found > THRESHOLD * largest)
         if step < steps - 1:  # the next step sharpens what moving blurs
-            psfs = _moved_to_middle(_normalised(found, psfs))
+            psfs = _moved_to_middle(_normalised(found, psfs), window.weights)
             if step >= expected_from:
                 psfs = _thinned(psfs)
         else:

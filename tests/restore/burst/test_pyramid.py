@@ -92,7 +92,15 @@ def test_smaller_windows_must_explain_clearly_more():
 def test_psfs_get_room_on_all_sides():
     psfs = np.zeros((2, 9, 9), np.float32)
     psfs[0, 4, 4] = psfs[1, 4, 7] = 1
-    wider = _with_room(psfs, 99)
+    weights = np.ones(2, np.float32)
+    wider = _with_room(psfs, weights, 99)
     assert wider.shape == (2, 13, 13)
     assert wider[1, 6, 9] == 1
-    assert _with_room(psfs, 9).shape == (2, 9, 9)
+    assert _with_room(psfs, weights, 9).shape == (2, 9, 9)
+
+
+def test_the_psf_of_a_frame_that_is_not_believed_gets_no_room():
+    psfs = np.zeros((2, 21, 21), np.float32)
+    psfs[0, 10, 10] = psfs[1, 10, 18] = 1
+    psfs[1, 10, 10] = 0.1
+    assert _with_room(psfs, np.array([1, 0.01], np.float32), 99).shape == (2, 9, 9)
