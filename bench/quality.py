@@ -250,7 +250,7 @@ def _run(options, arguments):
         run = _burst_set if name in ("burst", "real-burst") else _photo_set
         table, more = run(name, folders, options, models, pictures)
         facts = {key: value for key, value in more.items() if not isinstance(value, list)}
-        digits = {column: 3 for row in table for column in row if "SSIM" in column}
+        digits = {c: 3 for row in table for c in row if any(word in c for word in ("SSIM", "gain", "coherent"))}
         print(f"\n{title} (PSNR in dB)\n{format_table(table, digits)}")
         print("; ".join(f"{key}: {value}" for key, value in facts.items()))
         results.append({"set": title, "table": table, **more})

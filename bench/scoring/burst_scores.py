@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.scoring.protocol import Score, score
+from bench.scoring.radial import Agreement, radial_agreement
 from deconvnet.blur.convolve import convolve
 from deconvnet.blur.psf import sample_gp_psfs, sample_recorded_psfs
 from deconvnet.restore.burst.fba import fourier_burst_accumulation
@@ -33,12 +34,15 @@ class BurstResult(NamedTuple):
     powers : dict of int to Score
         Of Fourier burst accumulation at each power; the best one is that of the highest PSNR on this very burst.
     best_power : int
+    agreements : dict of str to Agreement
+        Of these pictures.
     """
 
     pictures: dict[str, np.ndarray]
     scores: dict[str, Score]
     powers: dict[int, Score]
     best_power: int
+    agreements: dict[str, Agreement]
 
 
 def make_burst(sharp, frames, support, noise, rng, shake=None):
@@ -138,4 +142,5 @@ def restore_burst(frames, truth, networks, *, stride=10, refine=True, border=BOR
             network, frames, stride=stride, refine=refine, device=device, progress=progress
         )
     scores = {name: score(picture, truth, border) for name, picture in pictures.items()}
-    return BurstResult(pictures, scores, powers, best_power)
+    agreements = {name: radial_agreement(picture, truth, border) for name, picture in pictures.items()}
+    return BurstResult(pictures, scores, powers, best_power, agreements)

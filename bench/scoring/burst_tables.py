@@ -11,7 +11,7 @@ from tqdm import tqdm
 from bench.scoring.burst_scores import make_burst, restore_burst, without_sharp_frames
 from bench.scoring.panels import busiest_window, draw_panels
 from bench.scoring.protocol import aligned_score
-from bench.scoring.radial import draw_agreement, radial_agreement, worst_gains
+from bench.scoring.radial import coherent_up_to, draw_agreement, mean_agreement, radial_agreement, worst_gains
 from deconvnet.colour import luminance
 from deconvnet.errors import DeconvnetError
 from deconvnet.io import list_pictures, read_image, write_image
@@ -72,14 +72,16 @@ def score_bursts(
     device : {"cpu", "cuda"}
         Where the networks are.
     pictures : path-like, optional
-        Folder for a picture of each case.
+        Folder for a picture of each case, and for plots of gain and coherence over frequency.
 
     Returns
     -------
     table : list of dict
-        Mean PSNR in dB over the photographs, and what the last network gains.
+        Mean PSNR in dB over the photographs, and what the last network gains; of its mean gain and coherence
+        (`bench.scoring.radial`) the least and largest gain of coherent bands, and the frequency they reach to.
     cases : list of dict
-        Each burst: all scores with PSNR and SSIM, those of Fourier burst accumulation at every power too.
+        Each burst: all scores with PSNR and SSIM, gain and coherence over frequency, and the PSNR of Fourier burst
+        accumulation at every power.
 
     Notes
     -----
@@ -103,17 +105,27 @@ def score_bursts(
                     if pictures:
                         _draw_burst(Path(pictures) / f"{Path(name).stem}_{support}px_{count}.png", result, truth)
                     bar.update()
-            table += [_row(support, count, results, networks) for count, results in found.items()]
+            for count, results in found.items():
+                curves = {name: mean_agreement([r.agreements[name] for r in results]) for name in results[0].pictures}
+                table.append(_row(support, count, results, networks, curves))
+                if pictures:
+                    title = f"{support} px, {count} frames, mean of {len(results)}"
+                    draw_agreement(Path(pictures) / f"gain_{support}px_{count}.png", curves, title)
     return table, cases
 
 
 def _record(result):
     """What JSON keeps of a `BurstResult`."""
     scores = {name: {"psnr": s.psnr, "ssim": s.ssim} for name, s in result.scores.items()}
-    return {"scores": scores, "FBA psnr": {str(p): s.psnr for p, s in result.powers.items()}}
+    agreements = {
+        name: {key: [round(float(v), 4) for v in values] for key, values in found._asdict().items()}
+        for name, found in result.agreements.items()
+    }
+    powers = {str(p): s.psnr for p, s in result.powers.items()}
+    return {"scores": scores, "FBA psnr": powers, "agreement": agreements}
 
 
-def _row(support, count, results, networks):
+def _row(support, count, results, networks, curves):
     """Means over the bursts of one kind."""
     row = {"support": support, "frames": count, "bursts": len(results)}
     for name in results[0].scores:
@@ -122,7 +134,13 @@ def _row(support, count, results, networks):
     row["above FBA"] = row[ours] - row["FBA best p"]
     row["above best frame"] = row[ours] - row["best frame"]
     row["SSIM"] = float(np.mean([r.scores[ours].ssim for r in results]))
-    return row
+    return row | _contrast(curves[ours])
+
+
+def _contrast(found):
+    """What tables keep of an `Agreement`."""
+    least, most = worst_gains(found)
+    return {"least gain": least, "largest gain": most, "coherent up to": coherent_up_to(found)}
 
 
 def grain(picture, guide):
@@ -235,8 +253,8 @@ def score_real_bursts(
     -------
     list of dict
         One row per burst and picture: sharpness (`restore.burst.registration.sharpness`) relative to the mean's,
-        `grain` in percent at places that are flat in the mean; where there is a reference, PSNR, SSIM and the least and
-        largest radial gain of the coherent bands (`bench.scoring.radial`).
+        `grain` in percent at places that are flat in the mean; where there is a reference, PSNR, SSIM, the least and
+        largest radial gain of the coherent bands and the frequency these reach to (`bench.scoring.radial`).
 
     Notes
     -----
@@ -271,8 +289,7 @@ def score_real_bursts(
                 if truth is not None:
                     score = aligned_score(luminance(picture), luminance(truth))
                     agreement[name] = radial_agreement(picture, truth)
-                    least, most = worst_gains(agreement[name])
-                    row |= {"dB": score.psnr, "SSIM": score.ssim, "least gain": least, "largest gain": most}
+                    row |= {"dB": score.psnr, "SSIM": score.ssim, **_contrast(agreement[name])}
             table.append(row)
         if pictures:
             write_image(Path(pictures) / f"{folder.name}_network.png", shown["network"])

@@ -11,7 +11,7 @@ from deconvnet.colour import luminance
 from deconvnet.files import save_figure
 from deconvnet.ops.window import hann
 
-__all__ = ["Agreement", "draw_agreement", "radial_agreement", "worst_gains"]
+__all__ = ["Agreement", "coherent_up_to", "draw_agreement", "mean_agreement", "radial_agreement", "worst_gains"]
 
 #: Width of the radial bands in cycles per pixel, the first of which begins at one width.
 WIDTH = 0.025
@@ -88,6 +88,37 @@ def worst_gains(found):
     """
     gains = found.gain[found.coherence >= COHERENT]
     return (float(gains.min()), float(gains.max())) if len(gains) else (1.0, 1.0)
+
+
+def coherent_up_to(found):
+    """Frequency in cycles per pixel up to which the coherence is at least `COHERENT`.
+
+    Parameters
+    ----------
+    found : Agreement
+
+    Returns
+    -------
+    float
+        The upper end of the last band before the first that falls below; 0 if there is none.
+    """
+    low = found.coherence < COHERENT
+    bands = int(low.argmax()) if low.any() else len(low)
+    return float(found.frequency[bands - 1] + WIDTH / 2) if bands else 0.0
+
+
+def mean_agreement(found):
+    """Gain and coherence of several pictures on average.
+
+    Parameters
+    ----------
+    found : sequence of Agreement
+
+    Returns
+    -------
+    Agreement
+    """
+    return Agreement(*(np.mean([getattr(one, name) for one in found], axis=0) for name in Agreement._fields))
 
 
 def draw_agreement(path, curves, title):
