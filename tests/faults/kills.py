@@ -1,6 +1,6 @@
 """Kill what writes, at random moments, and look at what is left: ``python -m tests.faults.kills --kills 50``.
 
-A photo, a burst, a batch, a training and a writer of files are killed in turn, every other time by SIGKILL and else by
+A photo, one in tiles, a burst, a batch, a training and a writer of files are killed in turn, every other time by SIGKILL and else by
 SIGTERM. Afterwards every input is as it was, every output is the old one or the new one whole, and what is run again
 ends as if nothing had happened: a batch with the same bytes, a training with the same checkpoint bit for bit.
 """
@@ -90,9 +90,10 @@ def others(folder, known):
 class Restoration:
     """A photo or a burst that replaces an older picture."""
 
-    def __init__(self, folder, kind, inputs):
-        self.inputs, self.output = inputs, folder / f"{kind}.png"
-        self.command = [*DECONVNET, kind, *map(str, inputs), "-o", str(self.output), "--quiet", "--threads", "1"]
+    def __init__(self, folder, kind, inputs, output, *options):
+        self.inputs, self.output = inputs, folder / output
+        files = [*map(str, inputs), "-o", str(self.output)]
+        self.command = [*DECONVNET, kind, *files, "--quiet", "--threads", "1", *options]
         run(self.command)
         self.seconds = run(self.command)
         self.new = digest(self.output)
@@ -201,6 +202,15 @@ def material(folder, rng):
     return photos, frames, learn
 
 
+def large(folder):
+    """A tiled TIFF of several rows of tiles."""
+    import tifffile
+
+    photo = (data.astronaut()[:400, :400] // 2).repeat(4, axis=0).repeat(4, axis=1)
+    tifffile.imwrite(folder / "large.tif", photo, photometric="rgb", tile=(256, 256), compression="zlib")
+    return folder / "large.tif"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
@@ -211,8 +221,9 @@ def main():
         folder = Path(name)
         photos, frames, learn = material(folder, rng)
         targets = {
-            "photo": Restoration(folder, "photo", sorted(photos.iterdir())[:1]),
-            "burst": Restoration(folder, "burst", sorted(frames.iterdir())),
+            "photo": Restoration(folder, "photo", sorted(photos.iterdir())[:1], "photo.png"),
+            "tiles": Restoration(folder, "photo", [large(folder)], "tiles.tif", "--tiles"),
+            "burst": Restoration(folder, "burst", sorted(frames.iterdir()), "burst.png"),
             "batch": Batch(folder, photos),
             "training": Training(folder, learn),
             "writing": Writing(folder),
