@@ -1,8 +1,9 @@
 """Kill what writes, at random moments, and look at what is left: ``python -m tests.faults.kills --kills 50``.
 
-A photo, one in tiles, a burst, a batch, a training and a writer of files are killed in turn, every other time by SIGKILL and else by
-SIGTERM. Afterwards every input is as it was, every output is the old one or the new one whole, and what is run again
-ends as if nothing had happened: a batch with the same bytes, a training with the same checkpoint bit for bit.
+A photo, one in tiles, a burst, a batch, a training and a writer of files are killed in turn, every other time by
+SIGKILL and else by SIGTERM. Afterwards every input is as it was, every output is the old one or the new one whole, and
+what is run again ends as if nothing had happened: a batch with the same bytes, a training with the same checkpoint bit
+for bit.
 """
 
 from __future__ import annotations
