@@ -103,7 +103,7 @@ def psfs_from_gradients(
     Notes
     -----
     ``min Σ_m ‖psf * x_m − y_m‖² + ⟨psf, A psf⟩ + β ‖psf − anchor‖²  subject to psf ≥ 0, and 0 outside the support``
-    for every blurry image, A the convolution with `blurring`. Without the constraints, A and the anchor it is the
+    for every blurry image, A the convolution with ``blurring``. Without the constraints, A and the anchor it is the
     quotient layer (Schuler et al. 2015, Sec. 3.1.2), whose crop and clip come after the division instead.
     """
     xp = array_module(x_hat, y_hat, start)
