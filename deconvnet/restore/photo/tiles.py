@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
+from deconvnet import parallel
 from deconvnet.backend import resolve_device, to_device, to_host
 from deconvnet.blur.filter_flow import patch_grid
 from deconvnet.colour import luminance
@@ -342,6 +343,7 @@ def deblur_rows(
     """
     check_options(nonblind, None)
     rows, columns = axes = _axes(picture.shape, tile, max(plan.psfs.shape[1:]))
+    at_once = parallel.thread_count() if device == "cpu" else 1
     carried: np.ndarray | None = None  # the last rows so far, to which the next tiles still add
     with step("deconvolving", rows.number * columns.number, "tile", shown=progress) as deconvolving:
         for i in range(rows.number):
@@ -349,10 +351,18 @@ def deblur_rows(
             band = np.zeros((kept.stop - kept.start, *picture.shape[1:]), np.float32)
             if carried is not None:
                 band[: len(carried)] = carried
-            for j in range(columns.number):
-                pixels = picture[rows.seen(i), columns.seen(j)]
-                band[:, columns.kept(j)] += _weighted_tile(pixels, axes, (i, j), plan, nonblind, device)
-                deconvolving.update()
+            for first in range(0, columns.number, at_once):
+                which = [(i, j) for j in range(first, min(first + at_once, columns.number))]
+                pixels = [picture[rows.seen(i), columns.seen(j)] for i, j in which]
+
+                def weighted(number: int, which: Any = which, pixels: Any = pixels) -> np.ndarray:
+                    return _weighted_tile(pixels[number], axes, which[number], plan, nonblind, device)
+
+                # A tile alone has all threads for itself.
+                found = parallel.ordered_map(weighted, range(len(which))) if len(which) > 1 else [weighted(0)]
+                for (_, j), part in zip(which, found):
+                    band[:, columns.kept(j)] += part
+                    deconvolving.update()
             done = len(band) if i == rows.number - 1 else len(band) - 2 * rows.fade
             carried = band[done:].copy()
             yield band[:done].clip(0, 1)

@@ -7,6 +7,7 @@ from deconvnet import deblur_array
 from deconvnet.blur.convolve import convolve
 from deconvnet.blur.psf import sample_gp_psfs
 from deconvnet.errors import DeconvnetError
+from deconvnet.parallel import threads
 from deconvnet.restore.deconvolve.solvers import deconvolve
 from deconvnet.restore.photo import tiles
 from deconvnet.restore.photo.psf import FoundPsf
@@ -92,13 +93,25 @@ def test_dask_and_rows_make_the_same_picture(blurred):
     np.testing.assert_allclose(np.concatenate(rows), lazy, atol=1e-6)
 
 
+def test_the_number_of_threads_changes_nothing(blurred):
+    blurry, _, psf = blurred
+    plan = plan_tiles(blurry, psf=psf, noise=NOISE)
+    found = []
+    for count in (1, 2, 5):
+        with threads(count):
+            found.append(np.concatenate(list(deblur_rows(blurry, plan, nonblind="wiener", tile=80))))
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+
+
 def test_tiles_that_disagree_fade_into_each_other(blurred, monkeypatch):
     """What two tiles differ by is spread over the PSF's side: no step is left."""
     blurry, _, psf = blurred
     plan = plan_tiles(blurry, psf=psf, noise=NOISE)
     which = iter(range(9))
     monkeypatch.setattr(tiles, "deconvolve", lambda image, *_, **__: np.full_like(image, next(which) % 2))
-    picture = np.concatenate(list(deblur_rows(blurry, plan, tile=120)))
+    with threads(1):
+        picture = np.concatenate(list(deblur_rows(blurry, plan, tile=120)))
     inside = picture[40:60, :, 0]
     assert {0.0, 1.0} <= set(np.unique(inside)) and abs(np.diff(inside, axis=1)).max() < 1.01 / (2 * (len(psf) // 2))
 
