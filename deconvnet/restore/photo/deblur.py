@@ -244,6 +244,7 @@ def deblur(
             )
         else:
             found = to_device(known_psf(psf, (height, width)), device)
+        found = found / found.sum(axis=(-2, -1), keepdims=True)  # what is used is what is returned, to the last bit
         with step("deconvolving", shown=progress):
             restore = deconvolve_varying if varying else deconvolve
             result = to_host(restore(to_device(channels, device), found, nonblind, noise=noise, psf_error=psf_error))
@@ -253,8 +254,7 @@ def deblur(
     restored = give_back(picture.reshape(array.shape))
     results: list[Any] = [restored]
     if return_psf:
-        found = to_host(found)
-        results.append(as_given(found / found.sum(axis=(-2, -1), keepdims=True), image))
+        results.append(as_given(to_host(found), image))
     if return_confidence:
         results.append(trust)
     return tuple(results) if len(results) > 1 else restored
