@@ -67,7 +67,7 @@ def checked_photo(image: ArrayLike) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def known_psf(psf: ArrayLike, shape: Sequence[int]) -> np.ndarray:
-    """A PSF that the user gives, as float32, if it has two axes and the photo of this shape has room for it."""
+    """A PSF that the user gives, as float32 of sum 1, if it is one and the photo of this shape has room for it."""
     known = as_array(psf, "the PSF")
     if known.ndim != 2 or known.dtype.kind not in "fiu":
         raise DeconvnetError(f"the PSF has the shape {known.shape}: one channel of numbers (h, w) is wanted")
@@ -76,7 +76,10 @@ def known_psf(psf: ArrayLike, shape: Sequence[int]) -> np.ndarray:
             f"the photo is {shape[1]}×{shape[0]} pixels, and a PSF of {known.shape[1]}×{known.shape[0]} needs twice "
             "its size: crop the PSF or use a larger photo"
         )
-    return known.astype(np.float32)
+    known = known.astype(np.float32)
+    if not np.isfinite(known).all() or known.min() < 0 or not known.sum() > 0:
+        raise DeconvnetError("the PSF must hold finite values from 0 up, and not only zeros")
+    return known / known.sum()
 
 
 def psf_of_photo(
@@ -242,9 +245,9 @@ def deblur(
                 device=device,
                 progress=progress,
             )
+            found = found / found.sum(axis=(-2, -1), keepdims=True)  # what is used is returned, to the last bit
         else:
             found = to_device(known_psf(psf, (height, width)), device)
-        found = found / found.sum(axis=(-2, -1), keepdims=True)  # what is used is what is returned, to the last bit
         with step("deconvolving", shown=progress):
             restore = deconvolve_varying if varying else deconvolve
             result = to_host(restore(to_device(channels, device), found, nonblind, noise=noise, psf_error=psf_error))
