@@ -94,8 +94,12 @@ def _start(network: Any, frames: Array, device: str) -> tuple[int, float]:
             break
         level = max(0, level - 2)
     found = here * STEP**level
-    level = max(0, int(np.ceil(2 * np.log2(found / START_SPREAD))))
-    return min(level, max(0, int(2 * np.log2(side / START_SIDE)))), found
+    return min(_liked_level(found), max(0, int(2 * np.log2(side / START_SIDE)))), found
+
+
+def _liked_level(shake: float) -> int:
+    """The level where PSFs of a spread are as wide as the network likes them."""
+    return max(0, int(np.ceil(2 * np.log2(shake / START_SPREAD))))
 
 
 def _look(network: Any, frames: Array, every: float, device: str) -> tuple[tuple, list]:
@@ -127,6 +131,57 @@ def _with_room(psfs: np.ndarray, weights: np.ndarray, most: int) -> np.ndarray:
     return resized_psfs(psfs, 1, 2 * max(reach, 4) + 1)
 
 
+class _Pyramid(NamedTuple):
+    """What is known on the way from coarse to fine: the level, its windows and their PSFs, and which of `WINDOWS`."""
+
+    level: int
+    grid: _Grid
+    found: dict[tuple[int, int], Refined]
+    chosen: int = 0
+
+
+def _grid(frames: Array, level: int, window: float, shake: float) -> _Grid:
+    """Windows over the frames (N, H, W) of a level, larger for shake of a large spread, see `WINDOWS`."""
+    return _Grid(frames.shape[-2:], window * max(1.0, shake / STEP**level / WINDOW_SPREAD))
+
+
+def _misfit(one: _Pyramid) -> float:
+    """Mean over the windows of what is left unexplained."""
+    return float(np.mean([refined.misfit for refined in one.found.values()]))
+
+
+def _begun(network: Any, frames: Array, level: int, shake: float, device: str, progress: bool) -> _Pyramid:
+    """The first PSFs: the network's on the frames of a level, refined in windows of the size that serves best."""
+    here = _smaller(frames, level)
+    look = _look(network, here, PLACE_STEP * window_growth(here.shape[-2:]), device)
+    tried: list[_Pyramid] = []
+    for chosen, side in enumerate(WINDOWS):
+        grid = _grid(here, level, side, shake)
+        if tried and grid.sides == tried[-1].grid.sides:
+            break  # the picture is one window
+        given = _first_guess(*look, grid)
+        found = _refine_windows(here, grid, given, device, level, progress)
+        # Frames that turn out not to belong have had their part in this: once more without them.
+        spoilt = [window for window in grid.windows if found[window].weights.min() < BELIEVED]
+        if spoilt:
+            given = {window: given[window]._replace(weights=found[window].weights) for window in spoilt}
+            found |= _refine_windows(here, grid, given, device, level, progress)
+        tried.append(_Pyramid(level, grid, found, chosen))
+    return tried[_small_enough([_misfit(one) for one in tried])]
+
+
+def _carried_up(one: _Pyramid, frames: Array, shake: float, device: str, progress: bool) -> _Pyramid:
+    """The next finer level."""
+    level = one.level - 1
+    here = _smaller(frames, level)
+    grid = _grid(here, level, WINDOWS[one.chosen], shake)
+    finer = {window: last._replace(psfs=resized_psfs(last.psfs, STEP)) for window, last in one.found.items()}
+    rows, columns = (_nearest(now / STEP, then) for now, then in zip(grid.middles, one.grid.middles))
+    given = {(i, j): finer[rows[i], columns[j]] for i, j in grid.windows}
+    found = _refine_windows(here, grid, given, device, level, progress, edges=level > 0)
+    return _Pyramid(level, grid, found, one.chosen)
+
+
 def estimate_window_psfs(network: Any, frames: Array, *, device: str = "cpu", progress: bool = False) -> WindowPsfs:
     """PSFs of registered frames in overlapping windows.
 
@@ -149,31 +204,24 @@ def estimate_window_psfs(network: Any, frames: Array, *, device: str = "cpu", pr
     The level where the PSFs are as wide as the network likes them is known from a look at very small frames. Windows
     have 256 px on every level, or 128 px where these leave clearly less unexplained, or more for wide shake; they are
     at most half of that apart, a whole in large pictures. From level to level, frames and PSFs grow by √2; a window
-    starts from the nearest one on the smaller frames.
+    starts from the nearest one on the smaller frames. Where the picture is too small for the level that the network
+    would like, three levels are tried, and the PSFs that leave least unexplained on the same, finer frames are taken.
     """
     start, shake = _start(network, frames, device)
-    here = _smaller(frames, start)
-    look = _look(network, here, PLACE_STEP * window_growth(here.shape[-2:]), device)
-    tried = []
-    for side in WINDOWS:
-        grid = _Grid(here.shape[-2:], side * max(1.0, shake / STEP**start / WINDOW_SPREAD))
-        given = _first_guess(*look, grid)
-        found = _refine_windows(here, grid, given, device, start, progress)
-        # Frames that turn out not to belong have had their part in this: once more without them.
-        spoilt = [window for window in grid.windows if found[window].weights.min() < BELIEVED]
-        if spoilt:
-            given = {window: given[window]._replace(weights=found[window].weights) for window in spoilt}
-            found |= _refine_windows(here, grid, given, device, start, progress)
-        tried.append((grid, found))
-    chosen = _small_enough([float(np.mean([one.misfit for one in found.values()])) for _, found in tried])
-    grid, found = tried[chosen]
-    for level in range(start - 1, -1, -1):
-        here, before = _smaller(frames, level), grid
-        grid = _Grid(here.shape[-2:], WINDOWS[chosen] * max(1.0, shake / STEP**level / WINDOW_SPREAD))
-        finer = {window: last._replace(psfs=resized_psfs(last.psfs, STEP)) for window, last in found.items()}
-        rows, columns = (_nearest(now / STEP, then) for now, then in zip(grid.middles, before.middles))
-        given = {(i, j): finer[rows[i], columns[j]] for i, j in grid.windows}
-        found = _refine_windows(here, grid, given, device, level, progress, edges=level > 0)
+    starts = [start]
+    if _liked_level(shake) > start > 0:
+        starts = [level for level in (start - 1, start, start + 1) if level > 0]
+    judged = max(0, min(starts) - 1) if len(starts) > 1 else start
+    pyramids = []
+    for level in starts:
+        one = _begun(network, frames, level, shake, device, progress)
+        while one.level > judged:
+            one = _carried_up(one, frames, shake, device, progress)
+        pyramids.append(one)
+    best = min(pyramids, key=_misfit)
+    while best.level > 0:
+        best = _carried_up(best, frames, shake, device, progress)
+    grid, found = best.grid, best.found
     size = max(refined.psfs.shape[-1] for refined in found.values())
     shape = (*(len(middles) for middles in grid.middles), len(frames))
     psfs, weights = np.zeros((*shape, size, size), np.float32), np.ones(shape, np.float32)
