@@ -55,7 +55,7 @@ L0_WEIGHTS = (1.4e-2, 5.6e-2)
 #: With noise, an edge costs at least this many times its variance in the last iterations, when the PSF is nearly right.
 LAST_NOISE_L0_WEIGHT = 6.0
 #: Levels (each coarser by √2 than the one below, 0 is the photo) on which starts are compared, and how many go on.
-ROUNDS = ((4, 4), (2, 3))
+ROUNDS = ((4, 5), (2, 3))
 #: Times the extent of a PSF on the last of these levels that its support may have on finer ones.
 ROOM = 1.4
 #: The level of which PSFs are handed out beside those of the finest one; they have at least so many pixels, and the
