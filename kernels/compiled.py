@@ -21,9 +21,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import llvmlite.binding as llvm
 import numba
 from numba import types
+
+from deconvnet.kernels.simd.bitcode import defined_names, nothing, parsed
 
 try:
     # Not numba's public interface: where it has changed, functions are compiled anew in every process.
@@ -143,10 +144,6 @@ if FunctionCache is not None:
         def from_function(cls, function: Callable, file: str) -> _Locator:
             return cls(function, file)
 
-    def _symbols(module: llvm.ModuleRef) -> set[str]:
-        every = (*module.functions, *module.global_variables)
-        return {symbol.name for symbol in every if not symbol.is_declaration}
-
     class _CacheImpl(CompileResultCacheImpl):
         """Beside machine code, numba keeps what other functions are compiled with: it is read where one of them is.
 
@@ -156,14 +153,13 @@ if FunctionCache is not None:
         _locator_classes = [_Locator]  # noqa: RUF012  numba's way
 
         def reduce(self, cres: Any) -> Any:
-            return _symbols(cres.library._get_module_for_linking()), super().reduce(cres)
+            return defined_names(cres.library._get_module_for_linking()), super().reduce(cres)
 
         def rebuild(self, target_context: Any, payload: Any) -> Any:
             symbols, ((name, kind, (machine_code, bitcode)), *rest) = payload
             target_context.codegen()._engine._defined_symbols |= symbols
-            nothing = llvm.parse_assembly("").as_bitcode()
-            found = super().rebuild(target_context, ((name, kind, (machine_code, nothing)), *rest))
-            found.library._get_module_for_linking = functools.cache(lambda: llvm.parse_bitcode(bitcode))
+            found = super().rebuild(target_context, ((name, kind, (machine_code, nothing())), *rest))
+            found.library._get_module_for_linking = functools.cache(lambda: parsed(bitcode))
             return found
 
     class _CacheFile(IndexDataCacheFile):
