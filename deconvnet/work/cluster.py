@@ -188,7 +188,8 @@ def attempt_on_cluster(
         from distributed import as_completed
     except ImportError as error:
         raise DeconvnetError("--scheduler needs Dask: pip install 'deconvnet[dask]'") from error
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is lost is said by outcomes
+    for name in ("distributed", "distributed.client"):  # which has a level of its own
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what is lost is said by outcomes
     if scheduler == LOCAL:
         threads = threads or max(1, parallel.thread_count() // jobs)
     with _local(jobs) if scheduler == LOCAL else _remote(scheduler, folder) as client:

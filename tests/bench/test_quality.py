@@ -108,7 +108,8 @@ def test_burst_lifts_a_photograph_above_its_frames(tmp_path, photograph):
     assert set(result["cases"][0]["FBA psnr"]) == {"3", "5", "7", "11", "15", "20", "30", "50"}
     record = json.loads(out.read_text())
     assert record["models"]["burst"]["training"]["steps"] == load_model("burst").training["steps"]
-    assert sorted(f.name for f in (tmp_path / "drawn" / "burst").iterdir()) == ["photo_7px_2.png", "photo_7px_4.png"]
+    drawn = [f"{what}_7px_{frames}.png" for what in ("gain", "photo") for frames in (2, 4)]
+    assert sorted(f.name for f in (tmp_path / "drawn" / "burst").iterdir()) == drawn
 
 
 @pytest.mark.slow

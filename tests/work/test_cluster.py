@@ -1,5 +1,6 @@
 """Folders on a Dask cluster: the same files as without one, whatever happens to workers."""
 
+import contextlib
 import json
 import os
 import signal
@@ -71,11 +72,15 @@ def _items(source, out, count, kind=BurstItem):
 
 
 def _workers():
-    """The worker processes that this process has started."""
+    """The worker processes that this process has started and that live."""
     import psutil
 
-    children = psutil.Process().children(recursive=True)
-    return [process for process in children if "spawn_main" in " ".join(process.cmdline())]
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # or a zombie: one has just killed its worker
+            if "spawn_main" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 def _made(folder):
