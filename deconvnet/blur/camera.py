@@ -91,7 +91,7 @@ def add_noise(rng: Any, image: Array, read: float | Array, shot: float | Array =
     ----------
     rng : numpy.random.Generator, or CuPy's for a CuPy image
     image : float array (...)
-    read, shot : float or array that broadcasts to `image`
+    read, shot : float or array that broadcasts to ``image``
         Variance = read + shot · max(signal, 0).
 
     Returns

@@ -26,7 +26,7 @@ def convolve(image: Array, psf: Array, border: str = "valid") -> Array:
     Returns
     -------
     float array (..., H − P + 1, W − Q + 1) or (..., H, W)
-        The smaller one for ``"valid"``; dtype of `image`.
+        The smaller one for ``"valid"``; dtype of ``image``.
 
     Raises
     ------

@@ -222,7 +222,7 @@ class Pyramid(Layer):
     its latent image, enlarged again, comes in beside the blurry image at the next scale. The mean of the image is
     taken off first, for it says nothing of the blur.
 
-    Stages are counted through all scales, coarse to fine: `stage_names` lists them. Training adds them one by one; the
+    Stages are counted through all scales, coarse to fine: ``stage_names`` lists them. Training adds them one by one; the
     ``depth`` of a network is saved with its ``config``.
     """
 
@@ -372,7 +372,7 @@ class Pyramid(Layer):
         Returns
         -------
         psfs : list of float array (B, k, k)
-            In the order of `stage_names`; the coarser scales' are smaller. The last one is the estimate.
+            In the order of ``stage_names``; the coarser scales' are smaller. The last one is the estimate.
         cache : list of StageRun, or None
 
         Raises

@@ -82,7 +82,7 @@ def fourier_burst_accumulation(
     by rescaling to the largest exponent so far: one pass, and besides the current frame only the sums, C half spectra,
     are in memory.
 
-    Borders are periodic, and without `extend` nothing is done about them, as published.
+    Borders are periodic, and without ``extend`` nothing is done about them, as published.
 
     Examples
     --------
