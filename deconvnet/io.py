@@ -89,14 +89,11 @@ def read_image(path: str | Path, *, keep_alpha: bool = False, linear_raw: bool =
     UserWarning
         If the file has several pages or frames.
     """
-    array, largest, metadata = read_stored(path, linear_raw=linear_raw)
-    pixels = array.astype(np.float32)
-    pixels /= largest
-    if pixels.ndim == 3 and pixels.shape[-1] in (2, 4) and not keep_alpha:
-        alpha = pixels[..., -1:]
-        pixels = pixels[..., :-1] * alpha + (1 - alpha)
-        pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-    return Picture(np.ascontiguousarray(pixels), 8 if largest == 255 else 32 if largest == 1 else 16, metadata)
+    from deconvnet.files.large import LargePicture
+
+    stored = read_stored(path, linear_raw=linear_raw)
+    picture = LargePicture(*stored, alpha="kept" if keep_alpha else "white")
+    return Picture(np.ascontiguousarray(picture[:, :]), picture.bits, picture.metadata)
 
 
 def read_stored(path: str | Path, *, linear_raw: bool = False) -> Decoded:

@@ -10,8 +10,9 @@ from collections.abc import Callable
 import numpy as np
 import scipy.fft
 
-from bench.rivals.steps import Level, centred, coarse_to_fine, correlations, differences, finished, least_squares_psf
+from bench.rivals.steps import Level, centred, coarse_to_fine, correlations, finished, least_squares_psf
 from deconvnet.backend import Array
+from deconvnet.ops.differences import differences
 
 __all__ = ["krishnan_psf", "normalized_sparsity", "shrunk"]
 
@@ -74,7 +75,7 @@ def krishnan_psf(blurry: Array, size: int) -> Array:
     """
     psf = x = before = None
     for level, enlarged in coarse_to_fine(blurry, size):
-        y = _of_norm(differences(level.y))
+        y = _of_norm(np.stack(differences(level.y)))
         if before is None:
             psf = np.zeros((level.side, level.side), blurry.dtype)
             psf[level.side // 2, level.side // 2 : level.side // 2 + 2] = 0.5
@@ -89,7 +90,7 @@ def krishnan_psf(blurry: Array, size: int) -> Array:
 
 def _continued(enlarged: Callable[[Array, bool], Array], x: Array, shape: tuple[int, ...], level: Level) -> Array:
     """Gradients of the level before, a picture of this shape there, on this one; beyond it those of the blurry one."""
-    found = differences(level.y)
+    found = np.stack(differences(level.y))
     height, width = shape
     inside = np.stack([enlarged(part[:height, :width], False) for part in x])
     found[:, : level.shape[0], : level.shape[1]] = inside

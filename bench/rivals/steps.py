@@ -12,14 +12,7 @@ from deconvnet.ops.edge_taper import edge_taper_factors
 from deconvnet.ops.psf import psf_to_otf
 from deconvnet.ops.resample import resample
 
-__all__ = ["Level", "centred", "coarse_to_fine", "correlations", "differences", "finished", "least_squares_psf"]
-
-FFT_AXES = (-2, -1)
-
-
-def differences(image: Array) -> Array:
-    """Periodic differences to the next pixel across and down, (2, H, W)."""
-    return np.stack([np.roll(image, -1, axis) - image for axis in (-1, -2)])
+__all__ = ["Level", "centred", "coarse_to_fine", "correlations", "finished", "least_squares_psf"]
 
 
 def correlations(sharp: Array, blurry: Array, side: int) -> tuple[Array, Array]:

@@ -222,8 +222,8 @@ class Pyramid(Layer):
     its latent image, enlarged again, comes in beside the blurry image at the next scale. The mean of the image is
     taken off first, for it says nothing of the blur.
 
-    Stages are counted through all scales, coarse to fine: ``stage_names`` lists them. Training adds them one by one; the
-    ``depth`` of a network is saved with its ``config``.
+    Stages are counted through all scales, coarse to fine: ``stage_names`` lists them. Training adds them one by one;
+    the ``depth`` of a network is saved with its ``config``.
     """
 
     kind = "photo"

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from bench.rivals.krishnan import krishnan_psf, normalized_sparsity, shrunk
-from bench.rivals.steps import Level, centred, correlations, differences, finished, least_squares_psf
+from bench.rivals.steps import Level, centred, correlations, finished, least_squares_psf
 from deconvnet.blur.convolve import convolve
 from deconvnet.blur.dead_leaves import dead_leaves
 from deconvnet.metrics import aligned_psf_error
+from deconvnet.ops.differences import differences
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def test_least_squares_find_the_psf_of_known_pictures(case):
     sharp, psf, blurry = case
     level = Level(blurry, 9)
     padding = [(0, grid - side) for grid, side in zip(level.grid, sharp.shape)]
-    pair = [level.faded(differences(np.pad(image, padding))) for image in (sharp, blurry)]
+    pair = [level.faded(np.stack(differences(np.pad(image, padding)))) for image in (sharp, blurry)]
     found = least_squares_psf(*correlations(*pair, 9), np.zeros_like(psf), 1e-3, 60)
     assert aligned_psf_error(finished(found, 0.05), psf) < 0.05
 
@@ -43,9 +44,9 @@ def test_krishnan_finds_the_blur(case):
 
 def test_normalised_sparsity_grows_with_blur_and_not_with_contrast(case):
     sharp, _, blurry = case
-    own = normalized_sparsity(differences(sharp))
-    assert own < 0.9 * normalized_sparsity(differences(blurry))
-    assert own == pytest.approx(normalized_sparsity(differences(3 * sharp)), rel=1e-5)
+    own = normalized_sparsity(np.stack(differences(sharp)))
+    assert own < 0.9 * normalized_sparsity(np.stack(differences(blurry)))
+    assert own == pytest.approx(normalized_sparsity(np.stack(differences(3 * sharp))), rel=1e-5)
     assert shrunk(np.array([-3.0, -0.5, 0.5, 3.0]), 1.0).tolist() == [-2, 0, 0, 2]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +13,7 @@ from deconvnet.restore.photo.psf_cleanup import SMALLEST_SIZE
 from deconvnet.restore.photo.psf_size import extent
 from deconvnet.restore.photo.refine import Fit, fit
 
-__all__ = ["GIVEN_UP", "UNCERTAIN", "agreement", "confidence", "point_psf"]
+__all__ = ["GIVEN_UP", "UNCERTAIN", "agreement", "confidence", "point_psf", "warn_if_uncertain"]
 
 #: Below the first a user is told that the PSF has probably failed; below the second it is not used.
 UNCERTAIN, GIVEN_UP = 0.3, 0.15
@@ -72,3 +73,27 @@ def confidence(
     edges = found.edges * image.size / extent(psf)
     alike = np.mean([agreement(psf, other) for other in others]) if others else 1.0
     return float(gain * min(1.0, edges / ENOUGH_EDGES) * np.clip((alike - STRANGERS) / (TWINS - STRANGERS), 0, 1))
+
+
+def warn_if_uncertain(trust: float | None, *, left: bool) -> None:
+    """Say that a PSF has probably failed, where its confidence is low; None is that of a PSF nobody judged.
+
+    Parameters
+    ----------
+    trust : float or None
+        In [0, 1], as of `confidence`.
+    left : bool
+        Whether a photo is left as it is when the PSF is given up.
+
+    Warns
+    -----
+    UserWarning
+    """
+    if trust is None or trust >= UNCERTAIN:
+        return
+    result = "the picture is left as it is" if trust < GIVEN_UP and left else "look at the result"
+    warnings.warn(
+        f"the blur of this photo cannot be told with confidence ({trust:.2f} of 1; few edges, or more than one blur): "
+        f"{result}; a larger part of the photo, --psf-size or --varying may help",
+        stacklevel=3,
+    )

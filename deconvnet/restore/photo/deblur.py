@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ from deconvnet.networks.io import as_network
 from deconvnet.networks.protocols import PhotoNetwork
 from deconvnet.progress import step
 from deconvnet.restore.deconvolve.solvers import ESTIMATED_PSF, EXACT_PSF, REFINED_PSF, check_options, deconvolve
-from deconvnet.restore.photo.confidence import GIVEN_UP, UNCERTAIN
+from deconvnet.restore.photo.confidence import warn_if_uncertain
 from deconvnet.restore.photo.psf import FoundPsf, check_psf_options, estimate_varying_psfs, find_psf
 from deconvnet.restore.photo.psf_cleanup import THRESHOLD
 from deconvnet.restore.photo.varying import choose_grid, deconvolve_varying
@@ -116,13 +115,7 @@ def psf_of_photo(
             side = len(found.psf) if psf_size == "auto" else int(psf_size)
             psfs = estimate_varying_psfs(network, grey, side, choose_grid(grey.shape, side), refine=refine)
             found = found._replace(psf=psfs)
-    if found.confidence is not None and found.confidence < UNCERTAIN:
-        left = "the picture is left as it is" if found.confidence < GIVEN_UP and not varying else "look at the result"
-        warnings.warn(
-            f"the blur of this photo cannot be told with confidence ({found.confidence:.2f} of 1; few edges, or more "
-            f"than one blur): {left}; a larger part of the photo, --psf-size or --varying may help",
-            stacklevel=2,
-        )
+    warn_if_uncertain(found.confidence, left=not varying)
     return found
 
 

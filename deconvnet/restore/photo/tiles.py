@@ -8,7 +8,6 @@ at a time; `deblur_array` is the same for Dask.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeAlias
 
@@ -31,7 +30,7 @@ from deconvnet.restore.deconvolve.solvers import (
     deconvolve,
     estimate_noise,
 )
-from deconvnet.restore.photo.confidence import GIVEN_UP, UNCERTAIN
+from deconvnet.restore.photo.confidence import UNCERTAIN, warn_if_uncertain
 from deconvnet.restore.photo.deblur import LEAST_CONTRAST, checked_photo, known_psf
 from deconvnet.restore.photo.psf import FoundPsf, check_psf_options, find_psf
 from deconvnet.restore.photo.psf_cleanup import THRESHOLD, moved_onto
@@ -230,14 +229,7 @@ def _psfs_of(
             if not varying and _trust(one) >= UNCERTAIN:
                 break
     found.sort(key=lambda item: -_trust(item[0]))
-    best = found[0][0]
-    if _trust(best) < UNCERTAIN:
-        left = "it is left as it is" if _trust(best) < GIVEN_UP else "look at the result"
-        warnings.warn(
-            f"the blur of this picture cannot be told with confidence ({best.confidence:.2f} of 1; few edges, or more "
-            f"than one blur): {left}; --psf-size or --varying may help",
-            stacklevel=3,
-        )
+    warn_if_uncertain(found[0][0].confidence, left=True)
     used = [item for item in found if varying and _trust(item[0]) >= UNCERTAIN] or found[:1]
     side = max(len(one.psf) for one, _ in used)
     first = padded(used[0][0].psf, side)
